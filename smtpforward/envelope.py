@@ -1,0 +1,76 @@
+"""Who a message is from and for, and who brought it: the values of one transaction.
+
+An :class:`Address` holds nothing but printable octets: what does not parse never becomes one
+(``address.py``). Parameters are kept as they came, upper-case keyword to value.
+"""
+
+from collections.abc import Mapping
+
+from attrs import field, frozen
+
+
+@frozen(slots=True)
+class Address:
+    """A mailbox as the envelope has it (RFC 5321 4.1.2), without angle brackets.
+
+    :ivar local: the local part as received, quotes included; empty for the null sender.
+    :ivar domain: as received; empty for the null sender and for ``<postmaster>``.
+    :ivar host: the domain to compare with: lower case.
+    """
+
+    local: bytes
+    domain: bytes = b""
+    host: str = field(init=False, default="", repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        object.__setattr__(self, "host", self.domain.decode("utf-8").lower())
+
+    def __bytes__(self) -> bytes:
+        return self.local + b"@" + self.domain if self.domain else self.local
+
+    def __str__(self) -> str:
+        return bytes(self).decode("utf-8")
+
+    @property
+    def path(self) -> bytes:
+        """The address as a path: ``<a@example.com>``, ``<>``, ``<postmaster>``."""
+        return b"<%b@%b>" % (self.local, self.domain) if self.domain else b"<%b>" % self.local
+
+
+NULL_SENDER = Address(b"")
+
+
+@frozen(slots=True)
+class Recipient:
+    """One accepted RCPT: the address and its parameters (``NOTIFY``, ``ORCPT``: RFC 3461)."""
+
+    address: Address
+    parameters: Mapping[bytes, bytes] = field(factory=dict)
+
+
+@frozen(slots=True)
+class Client:
+    """The one who speaks to the edge.
+
+    :ivar ip: textual address without brackets; ``port`` its TCP port.
+    :ivar name: its verified host name, or ``unknown``.
+    :ivar helo: the argument of HELO or EHLO, as received.
+    :ivar protocol: ``SMTP`` or ``ESMTP``: the ``with`` keyword of RFC 3848.
+    :ivar relaying: whether it may send to every domain.
+    """
+
+    ip: str
+    port: int
+    name: str = "unknown"
+    helo: bytes = b""
+    protocol: str = "SMTP"
+    relaying: bool = False
+
+
+@frozen(slots=True)
+class Envelope:
+    """Sender with its MAIL parameters (``BODY``, ``SIZE``), and recipients in RCPT order."""
+
+    sender: Address
+    recipients: tuple[Recipient, ...]
+    parameters: Mapping[bytes, bytes] = field(factory=dict)

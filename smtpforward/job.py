@@ -1,0 +1,126 @@
+"""What the decision asks of a target, and what comes back: one job, an outcome per recipient."""
+
+import enum
+from typing import TYPE_CHECKING
+
+from attrs import field, frozen
+
+from smtpforward.envelope import Client, Envelope, Recipient
+from smtpforward.reply import Reply
+
+if TYPE_CHECKING:
+    from smtpforward.content import Content
+
+
+@frozen(slots=True)
+class Timeouts:
+    """How long a backend may take, in seconds.
+
+    :ivar connect: to accept a connection, and for a job to wait for a full pool.
+    :ivar reply: silence before a reply.
+    :ivar forward: the hand-over up to the final dot, all hosts tried.
+    :ivar dot: the reply to the dot (RFC 5321 4.5.3.2.6).
+    """
+
+    connect: float = 30.0
+    reply: float = 180.0
+    forward: float = 240.0
+    dot: float = 570.0
+
+
+@frozen(slots=True)
+class PoolBounds:
+    """What one backend's pool may hold.
+
+    :ivar max_connections: connecting, busy, idle and closing ones together.
+    :ivar idle: seconds that a connection may lie idle.
+    :ivar max_age: seconds after which a connection takes no further message.
+    :ivar max_messages: messages after which it takes no further one.
+    """
+
+    max_connections: int = 1000
+    idle: float = 30.0
+    max_age: float = 240.0
+    max_messages: int = 100
+
+
+@frozen(slots=True)
+class Server:
+    """One backend as its pool is keyed: two of these never share a connection."""
+
+    host: str
+    port: int
+    helo: str
+    bind: str | None = None
+    protocol: str = "smtp"
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@frozen(slots=True, cache_hash=True)
+class NextHop:
+    """Where and how messages of one route are handed over. Equal ones are one route.
+
+    :ivar servers: in the order in which they are tried; at least one.
+    """
+
+    servers: tuple[Server, ...]
+    timeouts: Timeouts = Timeouts()
+    bounds: PoolBounds = PoolBounds()
+
+    def __str__(self) -> str:
+        return ", ".join(map(str, self.servers))
+
+
+class Stage(enum.Enum):
+    """Where in the hand-over something happened."""
+
+    WAIT = "wait"
+    CONNECT = "connect"
+    MAIL = "MAIL"
+    RCPT = "RCPT"
+    DATA = "DATA"
+    BODY = "message data"
+    DOT = "end of data"
+
+
+@frozen(slots=True)
+class Job:
+    """One message to one next hop.
+
+    :ivar id: the transaction's id, for logs and the ``Received`` line.
+    :ivar atomic: a refused recipient ends the transaction with nothing sent (the SMTP edge, which
+        has one answer to give); otherwise the accepted ones get the message.
+    :ivar deadline: when our dot must have been sent, on the clock of the target.
+    """
+
+    id: str
+    client: Client
+    envelope: Envelope
+    content: "Content"
+    next_hop: NextHop
+    deadline: float
+    atomic: bool = True
+
+
+@frozen(slots=True)
+class Outcome:
+    """What became of one recipient.
+
+    :ivar reply: what to tell the sender; ``positive`` means that the backend has the message.
+    :ivar ours: whether the gateway speaks here, not the backend.
+    :ivar spared: the recipient was accepted, and nothing was sent because another one was not.
+    :ivar detail: for the log: what went wrong, in words.
+    :ivar peer: ``host[ip]:port`` of the backend, or empty when there was none.
+    :ivar sent: clock time of our dot, or 0.0.
+    """
+
+    recipient: Recipient
+    reply: Reply
+    ours: bool
+    stage: Stage
+    peer: str = ""
+    detail: str = ""
+    spared: bool = False
+    sent: float = field(default=0.0)

@@ -1,0 +1,75 @@
+"""An SMTP reply: code, and lines of text as they stand on the wire after the code.
+
+Rules: a reply that leaves the gateway has at least one line, no CR or LF in a line, and, for the
+codes that RFC 2034 names, an enhanced status code. Nothing here reads from a socket.
+"""
+
+import re
+
+from attrs import field, frozen
+
+ENHANCED = re.compile(rb"([245])\.(\d{1,3})\.(\d{1,3})(?: |$)")
+UNPRINTABLE = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+
+
+@frozen(slots=True)
+class Reply:
+    """A complete reply (RFC 5321 4.2).
+
+    :ivar code: 200 to 599.
+    :ivar lines: the text of each line, without code and separator; a backend's own bytes.
+    """
+
+    code: int
+    lines: tuple[bytes, ...] = field(default=(b"",))
+
+    @property
+    def positive(self) -> bool:
+        """Whether the mail system says yes: 25z, RFC 5321 4.2.1.
+
+        22z speaks of the channel: such a reply here belongs to another command.
+        """
+        return 250 <= self.code <= 259
+
+    @property
+    def permanent(self) -> bool:
+        """Whether asking again is no use: 5yz."""
+        return 500 <= self.code <= 599
+
+    @property
+    def status(self) -> bytes:
+        """The enhanced status code (RFC 3463), or the class's undefined one (``b"5.0.0"``)."""
+        match = ENHANCED.match(self.lines[0])
+        if match and match[1] == b"%d" % (self.code // 100):
+            return match[0].rstrip()
+        return b"%d.0.0" % (self.code // 100)
+
+    @property
+    def text(self) -> str:
+        """Code and all lines, in one line of a log."""
+        joined = b" ".join(self.lines).decode("utf-8", "backslashreplace")
+        return f"{self.code} {joined}".rstrip()
+
+    def enhanced(self) -> "Reply":
+        """This reply with an enhanced status code on each line (RFC 2034 4)."""
+        lines = self.lines
+        match = ENHANCED.match(lines[0])
+        if match and match[1] == b"%d" % (self.code // 100):
+            if len(lines) == 1:
+                return self
+            mark = match[0].rstrip() + b" "
+        else:
+            mark = self.status + b" "
+        return Reply(self.code, tuple(_marked(line, mark) for line in lines))
+
+    def wire(self) -> bytes:
+        """The bytes of this reply, CRLF included."""
+        if len(self.lines) == 1:
+            return b"%d %b\r\n" % (self.code, UNPRINTABLE.sub(b"?", self.lines[0]))
+        texts = [UNPRINTABLE.sub(b"?", line) for line in self.lines]
+        head = b"".join(b"%d-%b\r\n" % (self.code, text) for text in texts[:-1])
+        return b"%b%d %b\r\n" % (head, self.code, texts[-1])
+
+
+def _marked(line: bytes, mark: bytes) -> bytes:
+    return line if ENHANCED.match(line) else mark + line
