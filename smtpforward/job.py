@@ -3,7 +3,7 @@
 import enum
 from typing import TYPE_CHECKING
 
-from attrs import field, frozen
+from attrs import frozen
 
 from smtpforward.envelope import Client, Envelope, Recipient
 from smtpforward.reply import Reply
@@ -104,23 +104,42 @@ class Job:
     atomic: bool = True
 
 
+class Event(enum.Enum):
+    """What happened to a recipient at the hand-over. ``answers.py`` says what the sender hears."""
+
+    ACCEPTED = "the backend has the message"
+    REFUSED = "the backend refused"
+    SPARED = "accepted, but nothing was sent because another recipient was refused"
+    UNREACHABLE = "no usable connection to the backend"
+    DROPPED = "the connection ended, or fell silent, before our dot was sent"
+    IN_DOUBT = "the connection ended, or fell silent, after our dot was sent"
+    NONSENSE = "the backend does not speak SMTP"
+    CLOSING = "the backend closes the channel: 421"
+    LOOP = "the backend greets with our own name"
+    POOL_FULL = "no connection became free in time"
+    TOO_LARGE = "the message is larger than the backend takes"
+    FAULT = "a fault of the gateway's own"
+
+
 @frozen(slots=True)
 class Outcome:
     """What became of one recipient.
 
-    :ivar reply: what to tell the sender; ``positive`` means that the backend has the message.
-    :ivar ours: whether the gateway speaks here, not the backend.
-    :ivar spared: the recipient was accepted, and nothing was sent because another one was not.
-    :ivar detail: for the log: what went wrong, in words.
+    :ivar reply: the backend's own words; ``None`` where it said nothing that decided.
+    :ivar detail: for the log: what went wrong.
     :ivar peer: ``host[ip]:port`` of the backend, or empty when there was none.
-    :ivar sent: clock time of our dot, or 0.0.
+    :ivar sent: when our dot left, on the target's clock; 0.0 when it did not.
     """
 
     recipient: Recipient
-    reply: Reply
-    ours: bool
+    event: Event
     stage: Stage
+    reply: Reply | None = None
     peer: str = ""
     detail: str = ""
-    spared: bool = False
-    sent: float = field(default=0.0)
+    sent: float = 0.0
+
+    @property
+    def ours(self) -> bool:
+        """Whether the gateway answers here in its own words, not the backend's."""
+        return self.event not in (Event.ACCEPTED, Event.REFUSED)

@@ -1,0 +1,137 @@
+"""Every event to its SMTP answer, in this one place.
+
+First the edge's own replies to commands, then the answers to a hand-over. Rules: a backend's answer
+travels with code, enhanced code and text; what speaks of the gateway's set-up and not of the mail
+never bounces it; the unforeseen is temporary. An answer of the gateway's own about a transaction
+ends with the transaction's id.
+"""
+
+from collections.abc import Sequence
+
+from smtpforward.address import Fault
+from smtpforward.job import Event, Outcome
+from smtpforward.reply import Reply
+
+
+def _reply(code: int, text: str) -> Reply:
+    return Reply(code, (text.encode("ascii"),))
+
+
+# To commands.
+OK = _reply(250, "2.0.0 OK")
+SENDER_OK = _reply(250, "2.1.0 sender OK")
+RECIPIENT_OK = _reply(250, "2.1.5 recipient OK")
+GO_AHEAD = _reply(354, "send the message, end it with <CRLF>.<CRLF>")
+BYE = _reply(221, "2.0.0 bye")
+HELP = _reply(214, "2.0.0 RFC 5321")
+CANNOT_VERIFY = _reply(252, "2.1.5 send mail, and it will be tried")
+UNRECOGNIZED = _reply(500, "5.5.1 command not recognized")
+NOT_OFFERED = _reply(502, "5.5.1 command not offered")
+LINE_TOO_LONG = _reply(500, "5.5.2 line too long")
+BARE_NEWLINE_IN_COMMAND = _reply(500, "5.5.2 bare CR, bare LF or NUL in a command")
+BAD_HELO = _reply(501, "5.5.4 a host name is needed")
+HELO_FIRST = _reply(503, "5.5.1 send EHLO or HELO first")
+NESTED_MAIL = _reply(503, "5.5.1 a transaction is in progress already")
+MAIL_FIRST = _reply(503, "5.5.1 send MAIL first")
+RCPT_FIRST = _reply(503, "5.5.1 no valid recipients")
+IMPROPER_PIPELINING = _reply(503, "5.5.1 improper command pipelining")
+NO_PARAMETERS = _reply(501, "5.5.4 this command takes no parameters")
+UNKNOWN_PARAMETER = _reply(555, "5.5.4 parameter not recognized or not offered")
+BAD_PARAMETER = _reply(501, "5.5.4 bad value of a parameter")
+TOO_MANY_RECIPIENTS = _reply(452, "4.5.3 too many recipients, send the rest in another transaction")
+TOO_LARGE = _reply(552, "5.3.4 message too large")
+TOO_MANY_ERRORS = _reply(421, "4.7.0 too many errors")
+TOO_MANY_UNRECOGNIZED = _reply(521, "5.5.1 too many commands that are not recognized")
+IDLE_TOO_LONG = _reply(421, "4.4.2 idle for too long")
+SHUTTING_DOWN = _reply(421, "4.3.2 shutting down")
+BARE_NEWLINE = _reply(554, "5.6.0 bare CR or LF in the message")
+SPOOL_FULL = _reply(452, "4.3.1 cannot store the message now")
+LOCAL_FAULT = _reply(451, "4.3.0 local error, try again later")
+LOOPING = _reply(554, "5.4.6 too many Received lines: the message is looping")
+
+# To senders and recipients.
+NO_RELAYING = _reply(550, "5.7.1 mail for this domain is not accepted here")
+NO_SOURCE_ROUTES = _reply(550, "5.7.1 routing characters in the local part")
+OTHER_ROUTE = _reply(452, "4.5.3 another route: send this recipient in the next transaction")
+
+SENDER_FAULTS = {
+    Fault.SYNTAX: _reply(501, "5.1.7 bad sender address syntax"),
+    Fault.NON_ASCII: _reply(553, "5.6.7 a sender outside ASCII is not accepted"),
+    Fault.NO_DOMAIN: _reply(553, "5.1.7 the sender needs a domain"),
+    Fault.PARAMETERS: _reply(501, "5.5.4 bad parameter syntax"),
+}
+RECIPIENT_FAULTS = {
+    Fault.SYNTAX: _reply(501, "5.1.3 bad recipient address syntax"),
+    Fault.NON_ASCII: _reply(553, "5.6.7 a recipient outside ASCII is not accepted"),
+    Fault.NO_DOMAIN: _reply(553, "5.1.3 the recipient needs a domain"),
+    Fault.PARAMETERS: _reply(501, "5.5.4 bad parameter syntax"),
+}
+
+# To a hand-over.
+_OWN = {
+    Event.UNREACHABLE: _reply(451, "4.4.1 the next server cannot be reached, try again later"),
+    Event.DROPPED: _reply(451, "4.4.1 the next server broke off, try again later"),
+    Event.IN_DOUBT: _reply(451, "4.4.2 the next server did not confirm the message"),
+    Event.NONSENSE: _reply(451, "4.4.2 the next server gave an answer that is none"),
+    Event.CLOSING: _reply(451, "4.3.2 the next server takes no mail now, try again later"),
+    Event.LOOP: _reply(451, "4.3.5 the next server is this one"),
+    Event.POOL_FULL: _reply(451, "4.3.2 all connections to the next server are busy"),
+    Event.TOO_LARGE: _reply(552, "5.3.4 message too large for the next server"),
+    Event.FAULT: LOCAL_FAULT,
+}
+_PARTLY_REFUSED = _reply(451, "4.5.3 not all recipients were accepted, send the message again")
+_SET_UP = _reply(451, "4.3.5 the next server and this one do not agree, try again later")
+SET_UP_CODES = frozenset({500, 502, 503, 504, 530, 534, 535, 538})
+
+
+def signed(reply: Reply, transaction: str) -> Reply:
+    """``reply`` with the transaction's id at its end."""
+    if not transaction:
+        return reply
+    *first, last = reply.lines
+    return Reply(reply.code, (*first, last + b" [%b]" % transaction.encode("ascii")))
+
+
+def speaks_of_set_up(outcome: Outcome) -> bool:
+    """Whether the backend's refusal, or its kind, is a fault between it and the gateway."""
+    if outcome.event is Event.LOOP:
+        return True
+    reply = outcome.reply
+    return outcome.event is Event.REFUSED and reply is not None and reply.code in SET_UP_CODES
+
+
+def to_outcome(outcome: Outcome, transaction: str) -> Reply:
+    """What one recipient's outcome means for the sender.
+
+    :raise KeyError: for ``SPARED``, which means nothing without the other recipients.
+    """
+    if speaks_of_set_up(outcome):
+        return signed(_OWN[Event.LOOP] if outcome.event is Event.LOOP else _SET_UP, transaction)
+    if not outcome.ours:
+        assert outcome.reply is not None, "a backend's answer has a reply"
+        code = 250 if outcome.event is Event.ACCEPTED else outcome.reply.code
+        return Reply(code, outcome.reply.lines).enhanced()
+    return signed(_OWN[outcome.event], transaction)
+
+
+def to_message(outcomes: Sequence[Outcome], transaction: str, partial: str = "learn") -> Reply:
+    """The one answer to the end of data, from the outcomes of all recipients.
+
+    :param partial: ``learn`` answers 451 when only some are refused, so that the sender comes back
+        with the message; ``reject`` gives the whole message the first refusal.
+    """
+    spared = [o for o in outcomes if o.event in (Event.SPARED, Event.ACCEPTED)]
+    others = [o for o in outcomes if o.event not in (Event.SPARED, Event.ACCEPTED)]
+    if not others:
+        return to_outcome(outcomes[0], transaction)
+    if spared and partial == "learn" and any(o.event is Event.REFUSED for o in others):
+        return signed(_PARTLY_REFUSED, transaction)
+    return to_outcome(_gentlest(others), transaction)
+
+
+def _gentlest(refused: Sequence[Outcome]) -> Outcome:
+    """The outcome whose answer loses nothing: a temporary one, if there is one."""
+    for outcome in refused:
+        if not (outcome.reply and outcome.event is Event.REFUSED and outcome.reply.permanent):
+            return outcome
+    return refused[0]

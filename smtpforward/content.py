@@ -1,0 +1,138 @@
+"""One message's data, in memory or, when it is large, in a file that has no name.
+
+Rules: what is stored holds CRLF as its only line end and ends with one, or is empty. It is in one
+of two forms: *wire* (dot-stuffed, RFC 5321 4.5.2, without the final dot) as it came from a client,
+or *plain*. A message none of whose lines begins with a dot is the same in both. Header lines that
+the gateway adds are a prefix, which is the same in both by construction.
+
+Failure policy: a write that fails raises OSError, and the content is of no more use but to close.
+"""
+
+import enum
+import os
+import re
+import tempfile
+from collections.abc import Iterator
+
+READ_SIZE = 256 * 1024
+BARE_NEWLINE = re.compile(rb"\r(?!\n)|(?<!\r)\n")
+
+
+class Form(enum.Enum):
+    """How lines that begin with a dot are stored."""
+
+    WIRE = "wire"
+    PLAIN = "plain"
+
+
+class Content:
+    """A message that is collected once and may then be read several times.
+
+    :ivar prefix: header lines put before the message, CRLF at the end of each.
+    :ivar size: bytes stored, without the prefix.
+    """
+
+    __slots__ = ("_chunks", "_fd", "_form", "_spool_after", "_spool_dir", "prefix", "size")
+
+    def __init__(self, spool_dir: str, spool_after: int, form: Form = Form.WIRE) -> None:
+        self.prefix = b""
+        self.size = 0
+        self._form = form
+        self._spool_dir = spool_dir
+        self._spool_after = spool_after
+        self._chunks: list[bytes] = []
+        self._fd = -1
+
+    @classmethod
+    def from_plain(cls, data: bytes) -> "Content":
+        """A message in memory from ``data`` in plain form.
+
+        :raise ValueError: when ``data`` holds a bare CR or LF; a missing last CRLF is added.
+        """
+        if BARE_NEWLINE.search(data):
+            raise ValueError("bare CR or LF in a message")
+        content = cls("", len(data) + 2, Form.PLAIN)
+        content.append(data if not data or data.endswith(b"\r\n") else data + b"\r\n")
+        return content
+
+    def append(self, piece: bytes) -> None:
+        """Add ``piece``. Moves everything to a file above ``spool_after`` bytes."""
+        self.size += len(piece)
+        if self._fd >= 0:
+            self._write(piece)
+            return
+        self._chunks.append(piece)
+        if self.size > self._spool_after:
+            self._spool()
+
+    def _spool(self) -> None:
+        with tempfile.TemporaryFile(dir=self._spool_dir, buffering=0) as nameless:
+            self._fd = os.dup(nameless.fileno())
+        self._write(b"".join(self._chunks))
+        self._chunks.clear()
+
+    def _write(self, data: bytes) -> None:
+        view = memoryview(data)
+        while view:
+            view = view[os.write(self._fd, view) :]
+
+    @property
+    def spooled(self) -> bool:
+        """Whether the message is in a file."""
+        return self._fd >= 0
+
+    def wire(self) -> Iterator[bytes]:
+        """The message in wire form, prefix first, in pieces; the final dot is the caller's."""
+        yield self.prefix
+        yield from self._stored() if self._form is Form.WIRE else _stuffed(self._stored())
+
+    def plain(self) -> Iterator[bytes]:
+        """The message in plain form, prefix first, in pieces."""
+        yield self.prefix
+        yield from self._stored() if self._form is Form.PLAIN else _unstuffed(self._stored())
+
+    def _stored(self) -> Iterator[bytes]:
+        if self._fd < 0:
+            yield from self._chunks
+            return
+        offset = 0
+        while piece := os.pread(self._fd, READ_SIZE, offset):
+            offset += len(piece)
+            yield piece
+
+    def header(self, limit: int) -> bytes:
+        """The header section as stored, prefix left out: at most ``limit`` bytes of it."""
+        start = b""
+        for piece in self._stored():
+            start += piece
+            end = start.find(b"\r\n\r\n")
+            if end >= 0:
+                return start[: min(end + 2, limit)]
+            if len(start) >= limit:
+                break
+        return start[:limit]
+
+    def close(self) -> None:
+        """Give up the data; a second call does nothing."""
+        self._chunks = []
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+
+def _stuffed(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    """Wire form of plain pieces, whatever lies on either side of a seam."""
+    at_line_start = True
+    for piece in pieces:
+        stuffed = piece.replace(b"\n.", b"\n..")
+        yield b"." + stuffed if at_line_start and piece.startswith(b".") else stuffed
+        at_line_start = piece.endswith(b"\n")
+
+
+def _unstuffed(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    """Plain form of wire pieces, whatever lies on either side of a seam."""
+    at_line_start = True
+    for piece in pieces:
+        kept = piece[1:] if at_line_start and piece.startswith(b".") else piece
+        yield kept.replace(b"\n.", b"\n")
+        at_line_start = piece.endswith(b"\n")

@@ -1,0 +1,131 @@
+"""Hands a transaction's message to its targets and turns the outcomes into the one answer.
+
+Recipients are grouped by next hop; at the SMTP edge that is one group, because one transaction has
+one route. Partial refusals are learned here. Failure policy: what is not foreseen is temporary,
+with its traceback in the log; a client that has gone gets no answer, and the log says so.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from twisted.internet.defer import CancelledError, Deferred, gatherResults
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from smtpforward import answers
+from smtpforward.content import Content
+from smtpforward.envelope import Envelope
+from smtpforward.job import Event, Job, NextHop, Outcome
+from smtpforward.learned import LearnedRefusals
+from smtpforward.net.clock import Clock
+from smtpforward.record import Transaction
+from smtpforward.reply import Reply
+
+
+class Dispatcher:
+    """From a complete transaction to the reply to its end of data.
+
+    :param target: an :class:`smtpforward.interfaces.IDeliver`.
+    """
+
+    log = Logger()
+
+    def __init__(self, target: Any, learned: LearnedRefusals, clock: Clock) -> None:
+        self._target = target
+        self.learned = learned
+        self._clock = clock
+
+    def submit(self, transaction: Transaction, content: Content) -> Deferred[Reply]:
+        """Hand over. Cancel the Deferred when the client has gone."""
+        transaction.size = content.size
+        groups = group_by_next_hop(transaction)
+        if len(groups) == 1:
+            [(next_hop, indices)] = groups.items()
+            deferred = self._deliver(transaction, content, next_hop, indices)
+        else:
+            deferred = gatherResults(
+                [self._deliver(transaction, content, hop, at) for hop, at in groups.items()],
+                consumeErrors=True,
+            ).addCallback(_in_order, list(groups.values()))
+        return deferred.addCallbacks(  # type: ignore[return-value]
+            self._answer, self._failed, callbackArgs=(transaction,), errbackArgs=(transaction,)
+        )
+
+    def _deliver(
+        self, transaction: Transaction, content: Content, next_hop: NextHop, indices: Sequence[int]
+    ) -> "Deferred[Any]":
+        recipients = tuple(transaction.recipients[i] for i in indices)
+        return self._target.deliver(  # type: ignore[no-any-return]
+            Job(
+                transaction.id,
+                transaction.client,
+                Envelope(transaction.sender, recipients, transaction.parameters),
+                content,
+                next_hop,
+                self._clock.seconds() + next_hop.timeouts.forward,
+            )
+        )
+
+    def _answer(self, outcomes: Sequence[Outcome], transaction: Transaction) -> Reply:
+        transaction.outcomes = outcomes
+        partial = transaction.routes[0].partial_rejection
+        reply = answers.to_message(outcomes, transaction.id, partial)
+        if reply.code != 250:
+            self._learn(transaction, outcomes)
+            self._report(transaction, outcomes)
+        self.log.info("{line}", line=transaction.line(reply, self._clock.seconds()))
+        return reply
+
+    def _learn(self, transaction: Transaction, outcomes: Sequence[Outcome]) -> None:
+        if not any(outcome.event is Event.SPARED for outcome in outcomes):
+            return
+        for outcome, route in zip(outcomes, transaction.routes, strict=True):
+            if outcome.event is Event.REFUSED and not answers.speaks_of_set_up(outcome):
+                reply = answers.to_outcome(outcome, "")
+                recipient = outcome.recipient.address
+                self.learned.learn(route.next_hop, transaction.sender, recipient, reply)
+
+    def _report(self, transaction: Transaction, outcomes: Sequence[Outcome]) -> None:
+        for outcome in outcomes:
+            if answers.speaks_of_set_up(outcome):
+                self.log.error(
+                    "id={id} relay={peer}: {event} at {stage}: {reply}"
+                    " -- check the route to this backend; the mail is deferred",
+                    id=transaction.id,
+                    peer=outcome.peer,
+                    event=outcome.event.value,
+                    stage=outcome.stage.value,
+                    reply=outcome.reply.text if outcome.reply else outcome.detail,
+                )
+                return
+
+    def _failed(self, failure: Failure, transaction: Transaction) -> Reply:
+        if failure.check(CancelledError):
+            reply = answers.signed(answers.LOCAL_FAULT, transaction.id)
+            self.log.info(
+                "{line} [the client went away]",
+                line=transaction.line(reply, self._clock.seconds()),
+            )
+            return reply
+        self.log.failure("id={id}: hand-over failed", failure, id=transaction.id)
+        return answers.signed(answers.LOCAL_FAULT, transaction.id)
+
+
+def group_by_next_hop(transaction: Transaction) -> dict[NextHop, list[int]]:
+    """The indices of the recipients of each next hop, in order."""
+    groups: dict[NextHop, list[int]] = {}
+    for index, route in enumerate(transaction.routes):
+        groups.setdefault(route.next_hop, []).append(index)
+    return groups
+
+
+def _in_order(
+    results: Sequence[Sequence[Outcome]], groups: Sequence[Sequence[int]]
+) -> list[Outcome]:
+    """The outcomes of all groups, in the order of the transaction's recipients."""
+    found = {
+        index: outcome
+        for outcomes, indices in zip(results, groups, strict=True)
+        for outcome, index in zip(outcomes, indices, strict=True)
+    }
+    return [found[index] for index in sorted(found)]

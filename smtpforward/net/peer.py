@@ -1,0 +1,33 @@
+"""The one place that asks who is at the other end of a connection, and what transports can do."""
+
+import ipaddress
+from typing import Any
+
+from twisted.internet.interfaces import IAddress
+
+
+def textual(addr: IAddress) -> tuple[str, int]:
+    """Text and port of an address; ``("local", 0)`` where there is no such thing.
+
+    An IPv4 client of a socket that listens on ``::`` counts as the IPv4 address that it is.
+    """
+    ip = getattr(addr, "host", None)
+    if ip is None:
+        return ("local", 0)
+    if ip.startswith("::ffff:"):
+        mapped = ipaddress.IPv6Address(ip.partition("%")[0]).ipv4_mapped
+        ip = str(mapped) if mapped else ip
+    return (ip, addr.port)  # type: ignore[attr-defined]
+
+
+def abort(transport: Any) -> None:
+    """End the connection at once, whatever its peer does."""
+    ending = getattr(transport, "abortConnection", None) or transport.loseConnection
+    ending()
+
+
+def set_no_delay(transport: Any) -> None:
+    """Send small writes at once: Nagle with delayed ACK costs 40 ms a mail."""
+    setting = getattr(transport, "setTcpNoDelay", None)
+    if setting is not None:
+        setting(True)

@@ -1,0 +1,80 @@
+"""The facts and stages of one transaction, and its line in the log.
+
+The line has the keys that Postfix uses, so that the tools which read mail logs know them. Whatever
+a client or a backend said stands in it with control characters made visible.
+"""
+
+import itertools
+import time
+from collections.abc import Sequence
+
+from attrs import define, field
+
+from smtpforward.config.settings import Route
+from smtpforward.envelope import Address, Client, Envelope, Recipient
+from smtpforward.job import Outcome
+from smtpforward.reply import Reply
+
+# Unique on this host, also across restarts: the counter starts at the time.
+_numbers = itertools.count(time.time_ns() >> 10)
+_STATUS = {2: "sent", 4: "deferred", 5: "bounced"}
+MAX_LOGGED_RECIPIENTS = 20
+
+
+def new_id() -> str:
+    """An id for a transaction, never used before on this host."""
+    return f"{next(_numbers):X}"
+
+
+@define(slots=True)
+class Transaction:
+    """One mail transaction at the edge, from MAIL to its end.
+
+    :ivar routes: the route of each recipient, in the order of ``recipients``.
+    :ivar started: clock time of MAIL. ``size``: bytes of the message, prefix left out.
+    :ivar outcomes: one per recipient, when there has been a hand-over.
+    """
+
+    id: str
+    client: Client
+    sender: Address
+    parameters: dict[bytes, bytes]
+    started: float
+    recipients: list[Recipient] = field(factory=list)
+    routes: list[Route] = field(factory=list)
+    size: int = 0
+    outcomes: Sequence[Outcome] = ()
+
+    @property
+    def envelope(self) -> Envelope:
+        """Sender and all recipients."""
+        return Envelope(self.sender, tuple(self.recipients), self.parameters)
+
+    def line(self, reply: Reply, now: float) -> str:
+        """What the log says of this transaction when ``reply`` ended it."""
+        client = self.client
+        to = ",".join(r.address.path.decode() for r in self.recipients[:MAX_LOGGED_RECIPIENTS])
+        outcome = self._telling_outcome()
+        relay = (outcome.peer if outcome else "") or "none"
+        detail = f" [{outcome.detail}]" if outcome and outcome.detail else ""
+        return (
+            f"id={self.id} client={client.name}[{client.ip}] from={self.sender.path.decode()}"
+            f" to={to} nrcpt={len(self.recipients)} size={self.size} relay={relay}"
+            f" delay={now - self.started:.3f} dsn={reply.status.decode()}"
+            f" status={_STATUS.get(reply.code // 100, 'deferred')}"
+            f" ({printable(reply.text)}){printable(detail)}"
+        )
+
+    def _telling_outcome(self) -> Outcome | None:
+        """The one that decided the answer: the first that failed, else the first."""
+        failed = (o for o in self.outcomes if o.reply is None or not o.reply.positive)
+        return next(failed, self.outcomes[0] if self.outcomes else None)
+
+
+def printable(text: str) -> str:
+    """``text`` without anything that could break or forge a line of the log."""
+    return text if text.isprintable() else "".join(_visible(c) for c in text)
+
+
+def _visible(character: str) -> str:
+    return character if character.isprintable() else ascii(character)[1:-1]

@@ -1,0 +1,88 @@
+"""Routes each recipient of one transaction: Twisted's ``IMessageDelivery``.
+
+One object serves one transaction and holds the settings of the moment in which it began, so that
+a change of settings touches only transactions that begin later.
+"""
+
+from collections.abc import Callable
+
+from twisted.mail.interfaces import IMessageDelivery
+from twisted.mail.smtp import SMTPServerError
+from zope.interface import implementer
+
+from smtpforward import answers, routing
+from smtpforward.config.settings import Settings
+from smtpforward.dispatch import Dispatcher
+from smtpforward.envelope import Address, Client, Recipient
+from smtpforward.record import Transaction
+from smtpforward.reply import Reply
+from smtpforward.server.message import Message
+from smtpforward.server.received import received_line
+
+
+class Refusal(SMTPServerError):  # type: ignore[misc]
+    """A refused command; ``reply`` is the answer to it."""
+
+    def __init__(self, reply: Reply) -> None:
+        SMTPServerError.__init__(self, reply.code, b"\n".join(reply.lines))
+        self.reply = reply
+
+
+@implementer(IMessageDelivery)
+class RoutingDelivery:
+    """Accepts or refuses the sender and each recipient of one transaction.
+
+    :ivar transaction: the facts so far.
+    """
+
+    def __init__(
+        self, settings: Settings, dispatcher: Dispatcher, transaction: Transaction
+    ) -> None:
+        self.transaction = transaction
+        self._settings = settings
+        self._dispatcher = dispatcher
+        self._message: Message | None = None
+
+    def validateFrom(self, helo: tuple[bytes, bytes], origin: Address) -> Address:
+        """``origin`` is accepted; the facts are in the transaction."""
+        return origin
+
+    def validateTo(self, user: Recipient) -> Callable[[], Message]:
+        """A callable that gives the transaction's message.
+
+        :raise Refusal: with the reply that this recipient gets.
+        """
+        transaction = self.transaction
+        if len(transaction.recipients) >= self._settings.limits.recipients:
+            raise Refusal(answers.TOO_MANY_RECIPIENTS)
+        taken = transaction.routes[0].next_hop if transaction.routes else None
+        decision = routing.decide(self._settings, transaction.client, user.address, taken)
+        if isinstance(decision, routing.Refuse):
+            raise Refusal(answers.signed(decision.reply, transaction.id))
+        learned = self._dispatcher.learned.recall(
+            decision.route.next_hop, transaction.sender, user.address
+        )
+        if learned is not None:
+            raise Refusal(learned)
+        transaction.recipients.append(user)
+        transaction.routes.append(decision.route)
+        return self.message
+
+    def message(self) -> Message:
+        """The message that all recipients share."""
+        if self._message is None:
+            self._message = Message(
+                self.transaction,
+                self._dispatcher,
+                self._settings.me,
+                self._settings.limits.max_received,
+            )
+        return self._message
+
+    def receivedHeader(
+        self, helo: tuple[bytes, bytes], origin: Address, recipients: list[Recipient]
+    ) -> bytes:
+        """The ``Received`` line that is put before the message, CRLF included."""
+        only = recipients[0].address.path if len(recipients) == 1 else b""
+        client: Client = self.transaction.client
+        return received_line(client, self._settings.me, self.transaction.id, only)

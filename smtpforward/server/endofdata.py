@@ -1,0 +1,76 @@
+"""Finds the end of a message's data: ``<CRLF>.<CRLF>`` in the bytes as they came, nothing else.
+
+A recogniser without a socket: bytes in, message bytes and what follows them out. It also sees each
+bare CR and bare LF (RFC 5321 2.3.8), which other servers take for line ends: the ground of SMTP
+smuggling. Nothing is done by lines: searches run over whole chunks, and only the seam between two
+chunks is looked at by itself.
+"""
+
+END = b".\r\n"
+_MARK = b"\r\n" + END
+
+
+class EndOfData:
+    """Fed with chunks until the end has come.
+
+    :ivar bare: whether a bare CR or LF was seen in the message so far.
+    :ivar ended: whether the end was seen; ``rest`` is what came behind it.
+    """
+
+    __slots__ = ("_held", "_seam", "bare", "ended", "rest")
+
+    def __init__(self) -> None:
+        # The CRLF of the DATA command counts: a message may be empty (RFC 5321 4.1.1.4).
+        self._seam = b"\r\n"
+        self._held = b""
+        self.bare = False
+        self.ended = False
+        self.rest = b""
+
+    def feed(self, chunk: bytes) -> bytes:
+        """The part of the message that ``chunk`` makes certain.
+
+        A dot that begins a line at the very end of what came is held back, with the CR behind it,
+        until it is known whether it ends the data.
+        """
+        if self._held:
+            chunk = self._held + chunk
+            self._held = b""
+        end = self._find(chunk)
+        if end >= 0:
+            self.ended = True
+            self.rest = chunk[end + len(END) :]
+            chunk = chunk[:end]
+        else:
+            chunk = self._hold_back(chunk)
+        if chunk:
+            self._check_newlines(chunk)
+            self._seam = (self._seam + chunk[-2:])[-2:]
+        return chunk
+
+    def _find(self, chunk: bytes) -> int:
+        """Where in ``chunk`` the final dot stands, or -1."""
+        # The seam is two bytes long, so a mark that begins in it begins at its index 0 or 1.
+        at_seam = (self._seam + chunk[:4]).find(_MARK)
+        if at_seam >= 0:
+            return at_seam
+        inside = chunk.find(_MARK)
+        return inside + 2 if inside >= 0 else -1
+
+    def _hold_back(self, chunk: bytes) -> bytes:
+        last = (self._seam + chunk[-4:])[-4:]
+        held = 1 if last.endswith(b"\r\n.") else 2 if last.endswith(b"\r\n.\r") else 0
+        if not held:
+            return chunk
+        self._held = chunk[-held:]
+        return chunk[:-held]
+
+    def _check_newlines(self, chunk: bytes) -> None:
+        pairs = chunk.count(b"\r\n")
+        after_cr = self._seam.endswith(b"\r")
+        if after_cr and not chunk.startswith(b"\n"):
+            self.bare = True
+        if chunk.count(b"\n") - pairs != (after_cr and chunk.startswith(b"\n")):
+            self.bare = True
+        if chunk.count(b"\r") - pairs != chunk.endswith(b"\r"):
+            self.bare = True

@@ -1,0 +1,71 @@
+"""The one message of a transaction, shared by all its recipients.
+
+Twisted's server makes an ``IMessage`` for each recipient and feeds each with every line; here all
+recipients get this one, and the protocol hands it the collected content as a whole.
+"""
+
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.mail.interfaces import IMessageSMTP
+from zope.interface import implementer
+
+from smtpforward import answers
+from smtpforward.content import Content
+from smtpforward.dispatch import Dispatcher
+from smtpforward.record import Transaction
+from smtpforward.reply import Reply
+
+
+@implementer(IMessageSMTP)
+class Message:
+    """What ``validateTo``'s callable returns: the end of data goes to the dispatcher.
+
+    :ivar content: set when the data has come.
+    """
+
+    def __init__(
+        self, transaction: Transaction, dispatcher: Dispatcher, me: str, max_received: int
+    ) -> None:
+        self.transaction = transaction
+        self.content: Content | None = None
+        self._dispatcher = dispatcher
+        self._me = me
+        self._max_received = max_received
+
+    def lineReceived(self, line: bytes) -> None:
+        """One line of data without its end, for callers that have nothing better."""
+        if self.content is None:
+            self.content = Content.from_plain(b"")
+        stuffed = b"." + line if line.startswith(b".") else line
+        self.content.append(stuffed + b"\r\n")
+
+    def eomReceived(self) -> "Deferred[Reply] | Reply":
+        """The data has ended: the reply, or a Deferred of it."""
+        assert self.content is not None, "the content comes before its end"
+        if loops(self.content, self._me, self._max_received):
+            return answers.signed(answers.LOOPING, self.transaction.id)
+        return self._dispatcher.submit(self.transaction, self.content)
+
+    def connectionLost(self) -> Any:
+        """The data did not end."""
+        if self.content is not None:
+            self.content.close()
+
+
+HEADER_LIMIT = 1048576
+OWN_RECEIVED_LIMIT = 5
+
+
+def loops(content: Content, me: str, max_received: int) -> bool:
+    """Whether the header shows a mail loop: too many hops, or this one for the fifth time."""
+    header = b"\n" + content.header(HEADER_LIMIT).lower()
+    hops = header.count(b"\nreceived:")
+    if hops >= max_received:
+        return True
+    if hops < OWN_RECEIVED_LIMIT:
+        return False
+    unfolded = header.replace(b"\r\n\t", b" ").replace(b"\r\n ", b" ")
+    own = b" by %b " % me.lower().encode("ascii")
+    lines = (line for line in unfolded.split(b"\n") if line.startswith(b"received:"))
+    return sum(own in line for line in lines) >= OWN_RECEIVED_LIMIT

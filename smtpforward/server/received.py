@@ -1,0 +1,48 @@
+"""The one header line that the gateway adds: ``Received`` (RFC 5321 4.4)."""
+
+import re
+import time
+
+from smtpforward.envelope import Client
+
+_SAFE = re.compile(rb"[^\x21-\x27\x2a-\x5b\x5d-\x7e]")
+_DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+_MONTHS = (
+    *("Jan", "Feb", "Mar", "Apr", "May", "Jun"),
+    *("Jul", "Aug", "Sep", "Oct", "Nov", "Dec"),
+)
+_last_date = (0, b"")
+
+
+def received_line(client: Client, me: str, transaction: str, recipient: bytes) -> bytes:
+    """The line, folded, with its CRLF.
+
+    :param recipient: named in ``for`` when the message has just one; empty leaves that out, so
+        that no recipient learns of another (RFC 5321 7.6).
+    """
+    literal = f"IPv6:{client.ip}" if ":" in client.ip else client.ip
+    helo = _SAFE.sub(b"?", client.helo)[:255] or b"unknown"
+    return b"Received: from %b (%b [%b])\r\n\tby %b with %b id %b%b;\r\n\t%b\r\n" % (
+        helo,
+        client.name.encode("ascii"),
+        literal.encode("ascii"),
+        me.encode("ascii"),
+        client.protocol.encode("ascii"),
+        transaction.encode("ascii"),
+        b"\r\n\tfor " + recipient if recipient else b"",
+        _date(int(time.time())),
+    )
+
+
+def _date(now: int) -> bytes:
+    """RFC 5322 date in UTC; made once a second."""
+    global _last_date
+    when, text = _last_date
+    if when != now:
+        t = time.gmtime(now)
+        text = (
+            f"{_DAYS[t.tm_wday]}, {t.tm_mday:02} {_MONTHS[t.tm_mon - 1]} {t.tm_year}"
+            f" {t.tm_hour:02}:{t.tm_min:02}:{t.tm_sec:02} +0000"
+        ).encode("ascii")
+        _last_date = (now, text)
+    return text

@@ -1,0 +1,134 @@
+"""What one client's connection asks: the gateway's ``ISession``.
+
+It gives each transaction a delivery object of its own and keeps what is known of the client.
+"""
+
+from collections.abc import Callable
+
+import attrs
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+from twisted.mail.interfaces import IMessageDeliveryFactory
+from zope.interface import implementer
+
+from smtpforward.config.settings import Settings
+from smtpforward.content import Content
+from smtpforward.dispatch import Dispatcher
+from smtpforward.envelope import Address, Client, Recipient
+from smtpforward.interfaces import ISession
+from smtpforward.net.clock import Clock
+from smtpforward.record import Transaction, new_id
+from smtpforward.reply import Reply
+from smtpforward.server.delivery import Refusal, RoutingDelivery
+from smtpforward.server.message import Message
+
+
+@implementer(ISession, IMessageDeliveryFactory)
+class GatewaySession:
+    """Routing as a link between the protocol and the dispatcher.
+
+    :param settings: asked anew for each transaction.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        client: Client,
+        settings: Callable[[], Settings],
+        dispatcher: Dispatcher,
+        clock: Clock,
+    ) -> None:
+        relaying = client.ip in settings().access.relays
+        self.client = attrs.evolve(client, relaying=relaying)
+        self._settings = settings
+        self._dispatcher = dispatcher
+        self._clock = clock
+        self._sender: tuple[Address, dict[bytes, bytes]] | None = None
+        self._delivery: RoutingDelivery | None = None
+        self._to_message: Callable[[], Message] | None = None
+        self._handing_over: Deferred[Reply] | None = None
+
+    def connected(self) -> Reply | None:
+        """Every client is greeted."""
+        return None
+
+    def helo(self, name: bytes, extended: bool) -> Reply | None:
+        """Every name is taken, and kept."""
+        protocol = "ESMTP" if extended else "SMTP"
+        self.client = attrs.evolve(self.client, helo=name, protocol=protocol)
+        return None
+
+    def getMessageDelivery(self) -> RoutingDelivery:
+        """A new delivery object for a new transaction."""
+        sender, parameters = self._sender or (Address(b""), {})
+        transaction = Transaction(new_id(), self.client, sender, parameters, self._clock.seconds())
+        return RoutingDelivery(self._settings(), self._dispatcher, transaction)
+
+    def mail(self, sender: Address, parameters: dict[bytes, bytes]) -> Reply | None:
+        """Begin a transaction."""
+        self._sender = (sender, parameters)
+        self._delivery = self.getMessageDelivery()
+        try:
+            self._delivery.validateFrom(self._helo, sender)
+        except Refusal as refusal:
+            return refusal.reply
+        return None
+
+    def rcpt(self, recipient: Recipient) -> Reply | None:
+        """Route one recipient."""
+        assert self._delivery is not None, "RCPT comes after MAIL"
+        try:
+            self._to_message = self._delivery.validateTo(recipient)
+        except Refusal as refusal:
+            return refusal.reply
+        return None
+
+    def data(self) -> Reply | None:
+        """Every transaction with a recipient may send its message."""
+        return None
+
+    def end_of_data(self, content: Content) -> "Deferred[Reply] | Reply":
+        """Put the ``Received`` line before the message and hand it over."""
+        assert self._delivery is not None, "data comes after MAIL"
+        assert self._to_message is not None, "data comes after RCPT"
+        transaction = self._delivery.transaction
+        message = self._to_message()
+        message.content = content
+        content.prefix = self._delivery.receivedHeader(
+            self._helo, transaction.sender, transaction.recipients
+        )
+        answer = message.eomReceived()
+        if isinstance(answer, Deferred):
+            self._handing_over = answer
+            answer.addBoth(self._handed_over)
+        else:
+            self._log_refused(transaction, content.size, answer)
+        return answer
+
+    def _handed_over(self, result: Reply) -> Reply:
+        self._handing_over = None
+        return result
+
+    def discarded(self, reply: Reply) -> None:
+        """Say in the log what became of a message that never was complete."""
+        if self._delivery is not None:
+            self._log_refused(self._delivery.transaction, 0, reply)
+
+    def _log_refused(self, transaction: Transaction, size: int, reply: Reply) -> None:
+        transaction.size = size
+        self.log.info("{line}", line=transaction.line(reply, self._clock.seconds()))
+
+    def reset(self) -> None:
+        """Forget the transaction."""
+        self._sender = self._delivery = self._to_message = None
+
+    def closed(self) -> None:
+        """The client has gone: give up a hand-over that has not come to its dot."""
+        if self._handing_over is not None:
+            self._handing_over.cancel()
+        self.reset()
+
+    @property
+    def _helo(self) -> tuple[bytes, bytes]:
+        return (self.client.helo, self.client.ip.encode("ascii"))
