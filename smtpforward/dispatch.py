@@ -47,7 +47,7 @@ class Dispatcher:
                 [self._deliver(transaction, content, hop, at) for hop, at in groups.items()],
                 consumeErrors=True,
             ).addCallback(_in_order, list(groups.values()))
-        return deferred.addCallbacks(  # type: ignore[return-value]
+        return deferred.addCallbacks(
             self._answer, self._failed, callbackArgs=(transaction,), errbackArgs=(transaction,)
         )
 
@@ -55,7 +55,7 @@ class Dispatcher:
         self, transaction: Transaction, content: Content, next_hop: NextHop, indices: Sequence[int]
     ) -> "Deferred[Any]":
         recipients = tuple(transaction.recipients[i] for i in indices)
-        return self._target.deliver(  # type: ignore[no-any-return]
+        return self._target.deliver(
             Job(
                 transaction.id,
                 transaction.client,

@@ -44,6 +44,11 @@ class Watch:
         self._due: float | None = None
         self._call: IDelayedCall | None = None
 
+    @property
+    def due(self) -> float | None:
+        """When it expires, or ``None`` while it is not armed."""
+        return self._due
+
     def arm(self, seconds: float) -> None:
         """Expire in ``seconds`` from now, in place of whatever was armed before."""
         self.arm_until(self._clock.seconds() + seconds)

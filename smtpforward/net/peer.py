@@ -6,7 +6,7 @@ from typing import Any
 from twisted.internet.interfaces import IAddress
 
 
-def textual(addr: IAddress) -> tuple[str, int]:
+def textual(addr: IAddress | None) -> tuple[str, int]:
     """Text and port of an address; ``("local", 0)`` where there is no such thing.
 
     An IPv4 client of a socket that listens on ``::`` counts as the IPv4 address that it is.
@@ -17,7 +17,7 @@ def textual(addr: IAddress) -> tuple[str, int]:
     if ip.startswith("::ffff:"):
         mapped = ipaddress.IPv6Address(ip.partition("%")[0]).ipv4_mapped
         ip = str(mapped) if mapped else ip
-    return (ip, addr.port)  # type: ignore[attr-defined]
+    return (ip, getattr(addr, "port", 0))
 
 
 def abort(transport: Any) -> None:

@@ -20,7 +20,7 @@ from smtpforward.server.message import Message
 from smtpforward.server.received import received_line
 
 
-class Refusal(SMTPServerError):  # type: ignore[misc]
+class Refusal(SMTPServerError):  # noqa: N818 -- SMTP calls it that
     """A refused command; ``reply`` is the answer to it."""
 
     def __init__(self, reply: Reply) -> None:

@@ -1,6 +1,7 @@
 """Twisted's ESMTP factory for the edge: settings in, one protocol and session per client out."""
 
 from collections.abc import Callable
+from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IAddress
@@ -16,7 +17,7 @@ from smtpforward.server.protocol import GatewaySMTP
 from smtpforward.server.session import GatewaySession
 
 
-class GatewayFactory(smtp.SMTPFactory):  # type: ignore[misc]
+class GatewayFactory(smtp.SMTPFactory):
     """Makes the connections of the edge, and knows them.
 
     :param settings: what holds for connections and transactions that begin from now on.
@@ -26,7 +27,7 @@ class GatewayFactory(smtp.SMTPFactory):  # type: ignore[misc]
     """
 
     noisy = False
-    protocol = GatewaySMTP
+    protocol: Any = GatewaySMTP
 
     def __init__(
         self,
@@ -48,7 +49,7 @@ class GatewayFactory(smtp.SMTPFactory):  # type: ignore[misc]
     def _session(self, client: Client) -> ISession:
         return GatewaySession(client, lambda: self.settings, self._dispatcher, self._clock)
 
-    def buildProtocol(self, addr: IAddress) -> GatewaySMTP:
+    def buildProtocol(self, addr: IAddress | None) -> Any:
         """A protocol for a client at ``addr``."""
         ip, port = peer.textual(addr)
         session = self._sessions(Client(ip, port))

@@ -1,7 +1,7 @@
 """The edge's ESMTP: Twisted's server with its reading, its commands' order and DATA made sound.
 
 Commands are answered in the order in which they came, one at a time: the unread bytes are the
-queue. A line is taken only in ``Mode.COMMAND``; taking it enters ``ANSWERING``, and every command
+queue. A line is taken only in ``Phase.COMMAND``; taking it enters ``ANSWERING``, and every command
 ends in one reply, which leaves it again. The greeting and the end of data count as commands.
 
 Failure policy: whatever fails unforeseen is ``451 4.3.0`` with its traceback in the log; a client
@@ -44,7 +44,7 @@ _BREACHES = {
 }
 
 
-class Mode(enum.Enum):
+class Phase(enum.Enum):
     """What the next bytes from the client are."""
 
     ANSWERING = "they wait: an answer is owed"
@@ -53,7 +53,7 @@ class Mode(enum.Enum):
     CLOSING = "of no interest any more"
 
 
-class GatewaySMTP(smtp.ESMTP):  # type: ignore[misc]
+class GatewaySMTP(smtp.ESMTP):
     """One client's connection.
 
     :param session: an :class:`smtpforward.interfaces.ISession`.
@@ -62,11 +62,12 @@ class GatewaySMTP(smtp.ESMTP):  # type: ignore[misc]
     log = Logger()
     noisy = False
     factory: "GatewayFactory"
+    transport: Any
 
     def __init__(self, settings: Settings, session: ISession, clock: Clock) -> None:
         smtp.ESMTP.__init__(self)
         self.host = settings.me
-        self.mode = Mode.ANSWERING
+        self.phase = Phase.ANSWERING
         self._settings = settings
         self._session: Any = session
         self._watch = Watch(clock, self._silent_too_long)
@@ -94,7 +95,7 @@ class GatewaySMTP(smtp.ESMTP):  # type: ignore[misc]
         self._send(Reply(220, (self.host + b" ESMTP smtpforward",)))
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        self.mode = Mode.CLOSING
+        self.phase = Phase.CLOSING
         self._watch.stop()
         self._unread.clear()
         self.factory.closed(self)
@@ -105,9 +106,9 @@ class GatewaySMTP(smtp.ESMTP):  # type: ignore[misc]
         self._send_and_close(answers.IDLE_TOO_LONG)
 
     def _silent_too_long(self) -> None:
-        if self.mode is Mode.CLOSING:
+        if self.phase is Phase.CLOSING:
             peer.abort(self.transport)
-        elif self.mode is Mode.ANSWERING:
+        elif self.phase is Phase.ANSWERING:
             # It is we who owe something; the client's time does not run.
             self._watch.arm(self._settings.inactivity_timeout)
         else:
@@ -115,13 +116,13 @@ class GatewaySMTP(smtp.ESMTP):  # type: ignore[misc]
 
     def shut_down(self) -> None:
         """Close as soon as no transaction is in progress."""
-        if self.mode is Mode.COMMAND and self._sender is None:
+        if self.phase is Phase.COMMAND and self._sender is None:
             self._send_and_close(answers.SHUTTING_DOWN)
 
     def _close(self) -> None:
-        if self.mode is Mode.CLOSING:
+        if self.phase is Phase.CLOSING:
             return
-        self.mode = Mode.CLOSING
+        self.phase = Phase.CLOSING
         self._unread.clear()
         self.transport.loseConnection()
         # A peer that does not read would hold the socket for ever.
@@ -130,11 +131,11 @@ class GatewaySMTP(smtp.ESMTP):  # type: ignore[misc]
     # -- reading
 
     def dataReceived(self, data: bytes) -> None:
-        if self.mode is Mode.DATA:
+        if self.phase is Phase.DATA:
             self._watch.arm(self._settings.inactivity_timeout)
             self._data_received(data)
             return
-        if self.mode is Mode.CLOSING:
+        if self.phase is Phase.CLOSING:
             return
         self._unread.append(data)
         self._pump()
@@ -146,10 +147,10 @@ class GatewaySMTP(smtp.ESMTP):  # type: ignore[misc]
         self._pumping = True
         try:
             while self._unread:
-                if self.mode is Mode.COMMAND:
+                if self.phase is Phase.COMMAND:
                     if not self._take_line():
                         break
-                elif self.mode is Mode.DATA:
+                elif self.phase is Phase.DATA:
                     self._data_received(self._unread.take_all())
                 else:
                     break
@@ -173,7 +174,7 @@ class GatewaySMTP(smtp.ESMTP):  # type: ignore[misc]
         if line is None:
             return False
         self._watch.arm(self._settings.inactivity_timeout)
-        self.mode = Mode.ANSWERING
+        self.phase = Phase.ANSWERING
         if line is Breach.LENGTH:
             self._reply(answers.LINE_TOO_LONG)
         elif isinstance(line, Breach):
@@ -191,7 +192,7 @@ class GatewaySMTP(smtp.ESMTP):  # type: ignore[misc]
         # A byte above 127 in a verb is no command; Twisted's look-up raises for it.
         if not command.isalpha():
             return None
-        return smtp.ESMTP.lookupMethod(self, command)  # type: ignore[no-any-return]
+        return smtp.ESMTP.lookupMethod(self, command)
 
     # -- answering
 
@@ -208,12 +209,12 @@ class GatewaySMTP(smtp.ESMTP):  # type: ignore[misc]
             then(answer)
 
     def _answered(self, answer: Any, then: Callable[[Any], None]) -> None:
-        if self.mode is not Mode.CLOSING:
+        if self.phase is not Phase.CLOSING:
             then(answer)
 
     def _fault(self, failure: Failure) -> None:
         self.log.failure("a fault while answering {ip}", failure, ip=self._session.client.ip)
-        if self.mode is not Mode.CLOSING:
+        if self.phase is not Phase.CLOSING:
             if self._arrival is not None:
                 self._end_transaction()
             self._send(answers.LOCAL_FAULT)
@@ -226,18 +227,18 @@ class GatewaySMTP(smtp.ESMTP):  # type: ignore[misc]
         """Answer a command, and count it where it was wrong."""
         last = self._errors.spend(reply)
         if last is not None:
-            self._send(reply, Mode.ANSWERING)
+            self._send(reply, Phase.ANSWERING)
             self._send_and_close(last)
         else:
             self._send(reply)
 
-    def _send(self, reply: Reply, mode: Mode = Mode.COMMAND) -> None:
+    def _send(self, reply: Reply, phase: Phase = Phase.COMMAND) -> None:
         """The one way out of ANSWERING."""
         self.transport.write(reply.wire())
-        self.mode = mode
-        if mode is not Mode.ANSWERING:
+        self.phase = phase
+        if phase is not Phase.ANSWERING:
             self._watch.arm(self._settings.inactivity_timeout)
-            if mode is Mode.COMMAND and self.factory.draining:
+            if phase is Phase.COMMAND and self.factory.draining:
                 self.shut_down()
             self._pump()
 
@@ -344,7 +345,7 @@ class GatewaySMTP(smtp.ESMTP):  # type: ignore[misc]
             self._reply(refusal)
             return
         self._arrival = Arrival(self._settings.spool_dir, self._settings.limits)
-        self._send(answers.GO_AHEAD, Mode.DATA)
+        self._send(answers.GO_AHEAD, Phase.DATA)
 
     def do_RSET(self, rest: bytes) -> None:
         self._end_transaction()
@@ -389,7 +390,7 @@ class GatewaySMTP(smtp.ESMTP):  # type: ignore[misc]
         rest = arrival.feed(data)
         if rest is not None:
             self._unread.append(rest)
-            self.mode = Mode.ANSWERING
+            self.phase = Phase.ANSWERING
             self._data_ended(arrival)
         elif arrival.hopeless and arrival.refusal is not None:
             self._session.discarded(arrival.refusal)

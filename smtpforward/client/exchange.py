@@ -1,0 +1,223 @@
+"""One mail transaction with a backend: all its states and transitions, and nothing else.
+
+Replies go in, commands come out; no socket, no clock. The rules: a reply is matched to the command
+that it answers and to no other; the final dot is sent only after 354 and only when every recipient
+that must be accepted was; a transaction that was opened and not ended is ended by RSET. Success is
+a positive reply to the dot and nothing before it.
+
+With PIPELINING (RFC 2920) the envelope goes in one write, DATA with it when there is one recipient.
+With several the data waits for their replies, so that a partial refusal ends in RSET and nobody
+gets the message twice.
+"""
+
+import enum
+from collections import deque
+from collections.abc import Mapping
+
+from attrs import frozen
+
+from smtpforward.envelope import Envelope
+from smtpforward.job import Event, Stage
+from smtpforward.reply import Reply
+
+
+class State(enum.Enum):
+    """Where the transaction stands."""
+
+    ENVELOPE = "commands are being answered"
+    CONTENT = "354 has come: the caller sends the message, then calls dot_sent"
+    DOT = "the dot is out, its reply is not in"
+    RESET = "the outcome is known, the reply to RSET is not in"
+    DONE = "over, and the connection is clean"
+    BROKEN = "over, and the connection must be closed at once"
+
+
+@frozen(slots=True)
+class Verdict:
+    """What became of one recipient; ``reply`` where the backend's words decided it."""
+
+    event: Event
+    stage: Stage
+    reply: Reply | None = None
+    detail: str = ""
+
+
+class Exchange:
+    """One transaction.
+
+    :param size: of the message, in bytes, for the SIZE parameter (RFC 1870).
+    :param extensions: what the backend offers: upper-case keyword to argument.
+    :param atomic: whether one refused recipient means that nothing is sent.
+    :ivar verdicts: one per recipient, in order, as soon as they are known.
+    """
+
+    __slots__ = (
+        *("_accepted", "_atomic", "_data", "_envelope", "_expected", "_extensions", "_mail"),
+        *("_refused", "_size", "_to_send", "state", "verdicts"),
+    )
+
+    def __init__(
+        self, envelope: Envelope, size: int, extensions: Mapping[bytes, bytes], atomic: bool
+    ) -> None:
+        self.state = State.ENVELOPE
+        self.verdicts: list[Verdict] | None = None
+        self._envelope = envelope
+        self._size = size
+        self._extensions = extensions
+        self._atomic = atomic
+        self._to_send: deque[tuple[Stage, int]] = deque()
+        self._expected: deque[tuple[Stage, int]] = deque()
+        self._mail: Reply | None = None
+        self._data: Reply | None = None
+        self._accepted: list[int] = []
+        self._refused: dict[int, Reply] = {}
+
+    # -- what goes out
+
+    def begin(self) -> bytes:
+        """The first commands; nothing when the backend's SIZE forbids the message."""
+        limit = self._extensions.get(b"SIZE", b"")
+        if limit.isdigit() and 0 < int(limit) < self._size:
+            detail = f"{self._size} bytes, the backend takes {limit.decode()}"
+            self._settle(Verdict(Event.TOO_LARGE, Stage.MAIL, None, detail))
+            self.state = State.DONE
+            return b""
+        recipients = range(len(self._envelope.recipients))
+        self._to_send.append((Stage.MAIL, 0))
+        self._to_send.extend((Stage.RCPT, index) for index in recipients)
+        if len(recipients) == 1:
+            self._to_send.append((Stage.DATA, 0))
+        return self._next_commands()
+
+    def _next_commands(self) -> bytes:
+        """All that wait, or without PIPELINING the next one."""
+        if b"PIPELINING" not in self._extensions:
+            steps = [self._to_send.popleft()]
+        else:
+            steps = list(self._to_send)
+            self._to_send.clear()
+        self._expected.extend(steps)
+        return b"".join(self._command(stage, index) for stage, index in steps)
+
+    def _command(self, stage: Stage, index: int) -> bytes:
+        if stage is Stage.MAIL:
+            return b"MAIL FROM:%b%b\r\n" % (self._envelope.sender.path, self._parameters())
+        if stage is Stage.RCPT:
+            return b"RCPT TO:%b\r\n" % self._envelope.recipients[index].address.path
+        return b"DATA\r\n"
+
+    def _parameters(self) -> bytes:
+        words = b" SIZE=%d" % self._size if b"SIZE" in self._extensions else b""
+        body = self._envelope.parameters.get(b"BODY", b"").upper()
+        if body == b"8BITMIME" and b"8BITMIME" in self._extensions:
+            words += b" BODY=8BITMIME"
+        return words
+
+    # -- what comes in
+
+    @property
+    def stage(self) -> Stage:
+        """The stage whose reply, or whose data, is outstanding."""
+        if self.state is State.CONTENT:
+            return Stage.BODY
+        return self._expected[0][0] if self._expected else Stage.DOT
+
+    def receive(self, reply: Reply) -> bytes:
+        """Take a reply; the commands to send now. The caller looks at ``state`` afterwards."""
+        if reply.code == 421:
+            return self.fail(Event.CLOSING, reply)
+        if self.state is State.CONTENT:
+            return self._answered_early(reply)
+        if not self._expected and self.state is not State.RESET:
+            return self.fail(Event.NONSENSE, reply, "a reply that nothing asked for")
+        if self.state is State.RESET:
+            self.state = State.DONE if reply.positive else State.BROKEN
+            return b""
+        stage, index = self._expected.popleft()
+        if not self._fits(stage, reply):
+            return self.fail(Event.NONSENSE, reply, f"{reply.code} to {stage.value}")
+        return self._note(stage, index, reply)
+
+    def _fits(self, stage: Stage, reply: Reply) -> bool:
+        if stage is Stage.DATA:
+            return reply.code == 354 or reply.code >= 400
+        return reply.positive or reply.code >= 400
+
+    def _note(self, stage: Stage, index: int, reply: Reply) -> bytes:
+        if stage is Stage.DOT:
+            event = Event.ACCEPTED if reply.positive else Event.REFUSED
+            self._settle_accepted(Verdict(event, stage, reply))
+            self.state = State.DONE
+            return b""
+        if stage is Stage.MAIL:
+            self._mail = reply
+        elif stage is Stage.DATA:
+            self._data = reply
+        elif reply.positive:
+            self._accepted.append(index)
+        else:
+            self._refused[index] = reply
+        return b"" if self._expected else self._decide()
+
+    def _decide(self) -> bytes:
+        """All that was sent is answered: go on, go to the data, or give up."""
+        mail = self._mail
+        if mail is not None and not mail.positive:
+            self._settle(Verdict(Event.REFUSED, Stage.MAIL, mail))
+            return self._leave(opened=False)
+        if self._to_send:
+            return self._next_commands()
+        if not self._accepted or (self._atomic and self._refused):
+            self._settle_accepted(Verdict(Event.SPARED, Stage.RCPT))
+            return self._leave(opened=True)
+        if self._data is None:
+            self._to_send.append((Stage.DATA, 0))
+            return self._next_commands()
+        if self._data.code == 354:
+            self.state = State.CONTENT
+            return b""
+        self._settle_accepted(Verdict(Event.REFUSED, Stage.DATA, self._data))
+        return self._leave(opened=True)
+
+    def _leave(self, opened: bool) -> bytes:
+        """The outcome is known and no data was sent."""
+        if self._data is not None and self._data.code == 354:
+            # It waits for data now; the only end of data that delivers nothing is none at all.
+            self.state = State.BROKEN
+            return b""
+        self._to_send.clear()
+        self.state = State.RESET if opened else State.DONE
+        return b"RSET\r\n" if opened else b""
+
+    def _answered_early(self, reply: Reply) -> bytes:
+        """A reply while the message is on its way: a refusal, or out of step."""
+        if reply.code < 400:
+            return self.fail(Event.NONSENSE, reply, "a reply before the end of data")
+        self._settle_accepted(Verdict(Event.REFUSED, Stage.BODY, reply))
+        self.state = State.BROKEN
+        return b""
+
+    def dot_sent(self) -> None:
+        """The message and its final dot have been handed to the transport."""
+        self.state = State.DOT
+        self._expected.append((Stage.DOT, 0))
+
+    def fail(self, event: Event, reply: Reply | None = None, detail: str = "") -> bytes:
+        """The connection is of no more use; what was not decided yet is ``event``."""
+        if self.verdicts is None:
+            self._settle(Verdict(event, self.stage, reply, detail))
+        self.state = State.BROKEN
+        return b""
+
+    def _settle(self, verdict: Verdict) -> None:
+        """The same verdict for all."""
+        self.verdicts = [verdict] * len(self._envelope.recipients)
+
+    def _settle_accepted(self, verdict: Verdict) -> None:
+        """``verdict`` for the accepted recipients, its own refusal for each other one."""
+        self.verdicts = [
+            Verdict(Event.REFUSED, Stage.RCPT, self._refused[index])
+            if index in self._refused
+            else verdict
+            for index in range(len(self._envelope.recipients))
+        ]

@@ -1,0 +1,345 @@
+"""The connections to one backend: a bound, waiters in order, expiry by timer.
+
+The pool knows slots, waiters and time; it does not know SMTP. Its rules:
+
+- connecting + busy + idle + closing <= ``max_connections``, each connection in one state;
+- waiters exist only while no slot is free, are served in order, and wait for a bounded time;
+- a connect that fails fails its own job and is not tried again; only where it says that the server
+  is full, and others live, the job waits like one at the bound and the pool stays as it is;
+- what lies idle too long, or is too old, is closed when that time comes, not at the next traffic.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Generic, Protocol, TypeVar
+
+from twisted.internet.defer import CancelledError, Deferred, succeed
+from twisted.internet.interfaces import IDelayedCall
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from smtpforward.client.errors import ConnectFailed, PoolExhausted
+from smtpforward.job import Event, PoolBounds
+from smtpforward.net.clock import Clock, Watch
+
+FULL_FOR = 60.0
+
+
+class Connection(Protocol):
+    """What the pool asks of a connection."""
+
+    owner: Any
+
+    def is_worn(self, bounds: PoolBounds, now: float) -> bool:
+        """Whether it should take no further message."""
+
+    def worn_at(self, bounds: PoolBounds) -> float:
+        """When its age ends it."""
+
+    def quit(self) -> None:
+        """Close politely, within a deadline."""
+
+    def abort(self) -> None:
+        """Close at once."""
+
+
+C = TypeVar("C", bound=Connection)
+
+
+class Waiter(Generic[C]):
+    """A job that has no connection yet: it waits for one, or for its own to open.
+
+    :param forget: called when the job gives up while it waits in the queue.
+    :ivar fresh: whether it wants a connection that nobody has used.
+    :ivar until: when it has waited enough. ``deadline``: the job's own.
+    """
+
+    __slots__ = ("_forget", "deadline", "fresh", "opening", "result", "timer", "until")
+
+    def __init__(
+        self, fresh: bool, until: float, deadline: float, forget: "Callable[[Waiter[C]], None]"
+    ) -> None:
+        self.result: Deferred[C] = Deferred(self._give_up)
+        self.fresh = fresh
+        self.until = until
+        self.deadline = deadline
+        self.timer: IDelayedCall | None = None
+        self.opening: Deferred[C] | None = None
+        self._forget = forget
+
+    def _give_up(self, result: "Deferred[C]") -> None:
+        if self.opening is not None:
+            self.opening.cancel()
+        else:
+            self._forget(self)
+
+
+class Pool(Generic[C]):
+    """The connections to one backend.
+
+    :param connect: makes a connection that is ready, before the time it is given; its failure is a
+        :class:`ConnectFailed`.
+    :param wait: seconds that a job waits for a slot.
+    :param emptied: called when there is nothing left in the pool.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        name: str,
+        connect: Callable[[float], "Deferred[C]"],
+        bounds: PoolBounds,
+        wait: float,
+        clock: Clock,
+        emptied: Callable[[], None],
+    ) -> None:
+        self.name = name
+        self._connect = connect
+        self._bounds = bounds
+        self._wait = wait
+        self._clock = clock
+        self._emptied = emptied
+        self._connecting: set[Waiter[C]] = set()
+        self._busy: set[C] = set()
+        self._closing: set[C] = set()
+        # The most recently used at the right; since when each is idle.
+        self._idle: dict[C, float] = {}
+        self._waiting: deque[Waiter[C]] = deque()
+        self._expiry = Watch(clock, self._expire)
+        self._ceiling = bounds.max_connections
+        self._ceiling_ends = Watch(clock, self._lift_ceiling)
+        self._ending = False
+
+    def __repr__(self) -> str:
+        counts = " ".join(f"{name}={count}" for name, count in self.counts().items())
+        return f"<Pool {self.name} {counts}>"
+
+    def counts(self) -> dict[str, int]:
+        """How many there are in each state."""
+        return {
+            "connecting": len(self._connecting),
+            "idle": len(self._idle),
+            "busy": len(self._busy),
+            "closing": len(self._closing),
+            "waiting": len(self._waiting),
+        }
+
+    @property
+    def _size(self) -> int:
+        return len(self._connecting) + len(self._busy) + len(self._idle) + len(self._closing)
+
+    # -- jobs come
+
+    def take(self) -> C | None:
+        """An idle connection at once, the most recently used one; ``None`` where none is."""
+        now = self._clock.seconds()
+        while self._idle and not self._ending:
+            connection, since = self._idle.popitem()
+            if now - since < self._bounds.idle and not connection.is_worn(self._bounds, now):
+                self._busy.add(connection)
+                return connection
+            self._retire(connection)
+        return None
+
+    def acquire(self, deadline: float, fresh: bool = False) -> "Deferred[C]":
+        """A connection, as soon as there is one.
+
+        :param deadline: the job's: neither waiting nor connecting goes on after it.
+        :param fresh: it must be a new one.
+        :return: Deferred; fails with :class:`ConnectFailed`. Cancelling leaves no trace.
+        """
+        connection = None if fresh else self.take()
+        if connection is not None:
+            return succeed(connection)
+        until = min(self._clock.seconds() + self._wait, deadline)
+        waiter = Waiter(fresh, until, deadline, self._left)
+        if self._ending:
+            waiter.result.errback(self._shutting_down())
+        elif self._has_room():
+            self._open(waiter)
+        else:
+            self._enqueue(waiter)
+        return waiter.result
+
+    def _has_room(self) -> bool:
+        return self._size < max(1, self._ceiling) and not self._waiting
+
+    def _enqueue(self, waiter: Waiter[C], first: bool = False) -> None:
+        if first:
+            self._waiting.appendleft(waiter)
+        else:
+            self._waiting.append(waiter)
+        delay = max(0.0, waiter.until - self._clock.seconds())
+        waiter.timer = self._clock.callLater(delay, self._waited_enough, waiter)
+        if waiter.fresh and self._idle:
+            # All slots are taken, some by connections that this job may not have.
+            self._retire_oldest()
+
+    def _waited_enough(self, waiter: Waiter[C]) -> None:
+        waiter.timer = None
+        self._waiting.remove(waiter)
+        waiter.result.errback(PoolExhausted(f"{self!r}: no free connection in time"))
+        self._forget_if_empty()
+
+    def _left(self, waiter: Waiter[C]) -> None:
+        self._leave_queue(waiter)
+        self._forget_if_empty()
+
+    def _leave_queue(self, waiter: Waiter[C]) -> None:
+        self._waiting.remove(waiter)
+        if waiter.timer is not None:
+            waiter.timer.cancel()
+            waiter.timer = None
+
+    # -- connecting
+
+    def _open(self, waiter: Waiter[C]) -> None:
+        self._connecting.add(waiter)
+        waiter.opening = self._connect(waiter.deadline)
+        waiter.opening.addCallbacks(
+            self._opened, self._not_opened, callbackArgs=(waiter,), errbackArgs=(waiter,)
+        )
+
+    def _opened(self, connection: C, waiter: Waiter[C]) -> None:
+        self._connecting.discard(waiter)
+        waiter.opening = None
+        connection.owner = self
+        self._busy.add(connection)
+        if self._ending:
+            connection.abort()
+            waiter.result.errback(self._shutting_down())
+        else:
+            waiter.result.callback(connection)
+
+    def _not_opened(self, failure: Failure, waiter: Waiter[C]) -> None:
+        self._connecting.discard(waiter)
+        waiter.opening = None
+        error = failure.value
+        if failure.check(CancelledError):
+            pass  # The job has gone; its own Deferred says so to who cancelled it.
+        elif not isinstance(error, ConnectFailed):
+            self.log.failure("{pool}: connecting failed", failure, pool=self)
+            waiter.result.errback(ConnectFailed(Event.FAULT, failure.getErrorMessage()))
+        elif error.full and (self._busy or self._idle):
+            self._lower_ceiling()
+            self._wait_instead(waiter)
+        else:
+            waiter.result.errback(error)
+        self._serve()
+        self._forget_if_empty()
+
+    def _wait_instead(self, waiter: Waiter[C]) -> None:
+        """The server takes no more connections: the job waits for one of those that live."""
+        connection = None if waiter.fresh else self.take()
+        if connection is not None:
+            waiter.result.callback(connection)
+        else:
+            self._enqueue(waiter, first=True)
+
+    def _lower_ceiling(self) -> None:
+        self._ceiling = len(self._busy) + len(self._idle)
+        self._ceiling_ends.arm(FULL_FOR)
+        self.log.info("{pool}: the server takes no more connections", pool=self)
+
+    def _lift_ceiling(self) -> None:
+        self._ceiling = self._bounds.max_connections
+        self._serve()
+
+    # -- connections report
+
+    def idle(self, connection: C) -> None:
+        """A connection has ended its transaction cleanly."""
+        self._busy.discard(connection)
+        now = self._clock.seconds()
+        if self._ending or connection.is_worn(self._bounds, now):
+            self._retire(connection)
+            return
+        waiter = next((waiter for waiter in self._waiting if not waiter.fresh), None)
+        if waiter is not None:
+            self._leave_queue(waiter)
+            self._busy.add(connection)
+            waiter.result.callback(connection)
+        elif len(self._closing) < len(self._waiting):
+            # Only jobs that want a new connection wait: make room for one.
+            self._retire(connection)
+        else:
+            self._idle[connection] = now
+            self._expire_by(min(now + self._bounds.idle, connection.worn_at(self._bounds)))
+
+    def closing(self, connection: C) -> None:
+        """A connection takes no further message; it holds its slot until it is gone."""
+        self._busy.discard(connection)
+        self._idle.pop(connection, None)
+        self._closing.add(connection)
+
+    def gone(self, connection: C) -> None:
+        """A connection is closed: its slot is free."""
+        for state in (self._busy, self._closing):
+            state.discard(connection)
+        self._idle.pop(connection, None)
+        self._serve()
+        self._forget_if_empty()
+
+    def _serve(self) -> None:
+        """Open a connection for each waiter that has a slot now."""
+        while self._waiting and self._size < max(1, self._ceiling):
+            waiter = self._waiting[0]
+            self._leave_queue(waiter)
+            self._open(waiter)
+
+    # -- expiry
+
+    def _retire(self, connection: C) -> None:
+        self._idle.pop(connection, None)
+        self._closing.add(connection)
+        connection.quit()
+
+    def _retire_oldest(self) -> None:
+        self._retire(next(iter(self._idle)))
+
+    def _expire_by(self, due: float) -> None:
+        if self._expiry.due is None or due < self._expiry.due:
+            self._expiry.arm_until(due)
+
+    def _expire(self) -> None:
+        now = self._clock.seconds()
+        nearest: float | None = None
+        for connection, since in list(self._idle.items()):
+            due = min(since + self._bounds.idle, connection.worn_at(self._bounds))
+            if due <= now:
+                self._retire(connection)
+            elif nearest is None or due < nearest:
+                nearest = due
+        if nearest is not None:
+            self._expiry.arm_until(nearest)
+
+    # -- the end
+
+    def end(self) -> None:
+        """Nothing new begins: idle ones say good-bye, waiters are told, busy ones finish."""
+        self._ending = True
+        for connection in list(self._idle):
+            self._retire(connection)
+        while self._waiting:
+            waiter = self._waiting[0]
+            self._leave_queue(waiter)
+            waiter.result.errback(self._shutting_down())
+        self._forget_if_empty()
+
+    def _shutting_down(self) -> PoolExhausted:
+        return PoolExhausted(f"{self.name}: shutting down")
+
+    def abort(self) -> None:
+        """Close everything at once."""
+        self.end()
+        for waiter in list(self._connecting):
+            waiter.result.cancel()
+        for connection in [*self._busy, *self._closing]:
+            connection.abort()
+
+    def _forget_if_empty(self) -> None:
+        if not self._size and not self._waiting:
+            self._expiry.stop()
+            self._ceiling_ends.stop()
+            self._emptied()

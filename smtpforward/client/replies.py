@@ -1,0 +1,63 @@
+"""Reads a backend's replies (RFC 5321 4.2), bounded: bytes in, whole replies out, no socket.
+
+Lenient about a missing CR before the LF; strict about everything by which replies could fall out
+of step with commands: a line that is no reply line ends the connection.
+"""
+
+import re
+
+from smtpforward.reply import Reply
+
+MAX_LINE = 4096
+MAX_REPLY = 65536
+_LINE = re.compile(rb"([2-5][0-5][0-9])(?:([ -])(.*))?", re.DOTALL)
+
+
+class NotAReply(ValueError):  # noqa: N818 -- it says what came
+    """What the backend sent is no reply, or does not end."""
+
+
+class ReplyReader:
+    """Fed with what a backend sends."""
+
+    __slots__ = ("_code", "_lines", "_size", "_unread")
+
+    def __init__(self) -> None:
+        self._unread = b""
+        self._code = b""
+        self._lines: list[bytes] = []
+        self._size = 0
+
+    @property
+    def empty(self) -> bool:
+        """Whether no part of a further reply has come."""
+        return not self._unread and not self._lines
+
+    def feed(self, data: bytes) -> list[Reply]:
+        """The replies that ``data`` completes.
+
+        :raise NotAReply: the connection is of no more use.
+        """
+        *lines, self._unread = (self._unread + data).split(b"\n")
+        replies = [reply for line in lines if (reply := self._take(line)) is not None]
+        if len(self._unread) > MAX_LINE:
+            raise NotAReply("a line without end")
+        return replies
+
+    def _take(self, line: bytes) -> Reply | None:
+        if line.endswith(b"\r"):
+            line = line[:-1]
+        match = _LINE.fullmatch(line) if len(line) <= MAX_LINE else None
+        if match is None or (self._lines and match[1] != self._code):
+            raise NotAReply(repr(line[:100]))
+        self._code = match[1]
+        self._lines.append(match[3] or b"")
+        self._size += len(line)
+        if match[2] != b"-":
+            reply = Reply(int(self._code), tuple(self._lines))
+            self._lines = []
+            self._size = 0
+            return reply
+        if self._size > MAX_REPLY or len(self._lines) > MAX_REPLY // 64:
+            raise NotAReply("a reply without end")
+        return None

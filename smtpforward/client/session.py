@@ -1,0 +1,378 @@
+"""A connection to a backend: Twisted's ESMTP client up to its readiness, ours from there on.
+
+Twisted speaks greeting, EHLO and whatever comes before mail; ``smtpState_from``, which it reaches
+when all that is done, makes the connection ready, and from then on each message is an
+:class:`Exchange`. Failure policy: every end is an outcome per recipient; whatever makes replies
+and commands fall out of step closes the connection.
+"""
+
+import enum
+from collections.abc import Callable, Mapping
+from itertools import chain
+from typing import Any, Protocol
+
+from twisted.internet.defer import Deferred
+from twisted.internet.protocol import connectionDone
+from twisted.mail import smtp
+from twisted.python.failure import Failure
+
+from smtpforward.client.body import BodyProducer
+from smtpforward.client.errors import ConnectFailed
+from smtpforward.client.exchange import Exchange, State
+from smtpforward.client.replies import NotAReply, ReplyReader
+from smtpforward.job import Event, Job, Outcome, PoolBounds, Timeouts
+from smtpforward.net import peer
+from smtpforward.net.clock import Clock, Watch
+from smtpforward.reply import Reply
+
+END_OF_DATA = b".\r\n"
+CLOSE_DEADLINE = 5.0
+MAX_REFUSALS = 3
+NO_EHLO = frozenset({500, 502, 504})
+
+
+class Phase(enum.Enum):
+    """What the connection is for at the moment."""
+
+    OPENING = "greeting to readiness"
+    IDLE = "ready"
+    BUSY = "in a transaction"
+    CLOSING = "QUIT is out, or it was aborted"
+    CLOSED = "gone"
+
+
+class Owner(Protocol):
+    """Who is told what becomes of a connection: the pool."""
+
+    def idle(self, connection: "BackendSession") -> None:
+        """Ready for another message."""
+
+    def closing(self, connection: "BackendSession") -> None:
+        """Takes no further message."""
+
+    def gone(self, connection: "BackendSession") -> None:
+        """Closed."""
+
+
+class BackendSession(smtp.ESMTPSender):
+    """One connection to a backend.
+
+    :ivar extensions: what the backend offers, upper-case keyword to argument.
+    :ivar messages: how many transactions it has begun.
+    """
+
+    debug = False
+    transport: Any
+    # Twisted's looks at every assignment for a name that it once deprecated.
+    __setattr__ = object.__setattr__
+
+    def prepare(self, name: str, own_name: str | None, timeouts: Timeouts, clock: Clock) -> None:
+        """Everything that Twisted's constructor has no room for."""
+        self.phase = Phase.OPENING
+        self.extensions: Mapping[bytes, bytes] = {}
+        self.messages = 0
+        self.owner: Owner | None = None
+        self._name = name
+        self._own_name = own_name
+        self._timeouts = timeouts
+        self._clock = clock
+        self._born = clock.seconds()
+        self._refusals = 0
+        self._watch = Watch(clock, self._silent_too_long)
+        self._reader = ReplyReader()
+        self._exchange: Exchange | None = None
+        self._job: Job | None = None
+        self._result: Deferred[list[Outcome]] | None = None
+        self._sent = 0.0
+
+    # -- what the pool asks
+
+    @property
+    def peer_name(self) -> str:
+        """``host[ip]:port``, for the log."""
+        ip, port = peer.textual(self.transport.getPeer())
+        return f"{self._name}[{ip}]:{port}"
+
+    def is_worn(self, bounds: PoolBounds, now: float) -> bool:
+        """Whether it should take no further message."""
+        return (
+            now - self._born >= bounds.max_age
+            or self.messages >= bounds.max_messages
+            or self._refusals >= MAX_REFUSALS
+        )
+
+    def worn_at(self, bounds: PoolBounds) -> float:
+        """When its age ends it."""
+        return self._born + bounds.max_age
+
+    def quit(self) -> None:
+        """Say good-bye and close; aborted when that takes too long."""
+        if self.phase is Phase.IDLE:
+            self._to_closing()
+            self.sendLine(b"QUIT")
+            self._watch.arm(CLOSE_DEADLINE)
+
+    def abort(self) -> None:
+        """Close at once."""
+        if self.phase is Phase.CLOSED:
+            return
+        self._to_closing()
+        self._watch.disarm()
+        peer.abort(self.transport)
+
+    def _to_closing(self) -> None:
+        if self.phase not in (Phase.CLOSING, Phase.CLOSED):
+            self.phase = Phase.CLOSING
+            if self.owner is not None:
+                self.owner.closing(self)
+
+    # -- opening: Twisted's states, and where they end
+
+    def connectionMade(self) -> None:
+        peer.set_no_delay(self.transport)
+        self._watch.arm(self._timeouts.reply)
+        smtp.ESMTPSender.connectionMade(self)
+
+    def esmtpState_ehlo(self, code: int, resp: bytes) -> None:
+        name = resp.split(None, 1)[:1]
+        if self._own_name and name and name[0].lower() == self._own_name.lower().encode("ascii"):
+            self._fail_opening(ConnectFailed(Event.LOOP, f"{self.peer_name} greets as we do"))
+            return
+        smtp.ESMTPSender.esmtpState_ehlo(self, code, resp)
+        self._failresponse = self._ehlo_refused
+
+    def _ehlo_refused(self, code: int, resp: bytes) -> None:
+        if code in NO_EHLO:
+            self.smtpState_helo(code, resp)
+        else:
+            self._refuse_opening("EHLO", code, resp)
+
+    def smtpState_helo(self, code: int, resp: bytes) -> None:
+        smtp.ESMTPSender.smtpState_helo(self, code, resp)
+        # Once: Twisted would leave this state as the answer to its own failure.
+        self._failresponse = self._helo_refused
+
+    def _helo_refused(self, code: int, resp: bytes) -> None:
+        self._refuse_opening("HELO", code, resp)
+
+    def smtpConnectionFailed(self, code: int, resp: bytes) -> None:
+        self._refuse_opening("greeting", code, resp)
+
+    def _refuse_opening(self, step: str, code: int, resp: bytes) -> None:
+        reply = Reply(code, tuple(resp.split(b"\n")))
+        self._fail_opening(ConnectFailed(Event.UNREACHABLE, f"{step}: {reply.text}", reply))
+
+    def esmtpState_serverConfig(self, code: int, resp: bytes) -> None:
+        offers = (line.upper().partition(b" ") for line in resp.split(b"\n")[1:])
+        self.extensions = {keyword: argument.strip() for keyword, _, argument in offers}
+        self.tryTLS(code, resp, dict(self.extensions))
+
+    def sendError(self, exc: Any) -> None:
+        self._fail_opening(ConnectFailed(Event.UNREACHABLE, str(exc)))
+
+    def smtpState_from(self, code: int, resp: bytes) -> None:
+        """Twisted has done its part: the connection is ready."""
+        self.phase = Phase.IDLE
+        self._watch.disarm()
+
+    def _opened(self) -> None:
+        self.factory.sendFinished = True
+        self.factory.result.callback(self)
+
+    def _fail_opening(self, error: ConnectFailed) -> None:
+        if self.phase is Phase.OPENING:
+            self.abort()
+            self.factory.sendFinished = True
+            self.factory.result.errback(error)
+
+    # -- reading
+
+    def dataReceived(self, data: bytes) -> None:
+        if self.phase is Phase.IDLE:
+            # Whatever it is, it answers nothing: 421 before a FIN, most often.
+            self.abort()
+            return
+        try:
+            replies = self._reader.feed(data)
+        except NotAReply as error:
+            self._lost(Event.NONSENSE, f"no SMTP reply: {error}")
+            return
+        for index, reply in enumerate(replies, 1):
+            self._last = index == len(replies) and self._reader.empty
+            self._take(reply)
+
+    def _take(self, reply: Reply) -> None:
+        if self.phase is Phase.BUSY:
+            self._take_in_exchange(reply)
+        elif self.phase is Phase.OPENING:
+            self._take_while_opening(reply)
+        elif self.phase is Phase.CLOSING:
+            self.transport.loseConnection()
+        elif self.phase is Phase.IDLE:
+            self.abort()
+
+    def _take_while_opening(self, reply: Reply) -> None:
+        if reply.code == 421:
+            error = ConnectFailed(Event.CLOSING, reply.text, reply, full=True)
+            self._fail_opening(error)
+            return
+        expected = reply.code in self._expected
+        step = self._okresponse if expected else self._failresponse
+        step(reply.code, b"\n".join(reply.lines))
+        if not self._last:
+            self._lost(Event.NONSENSE, "replies before commands")
+        elif self.phase is Phase.IDLE:
+            self._opened()
+
+    def _take_in_exchange(self, reply: Reply) -> None:
+        exchange = self._exchange
+        assert exchange is not None, "busy means that there is one"
+        commands = exchange.receive(reply)
+        if not self._last and (commands or exchange.state in (State.CONTENT, State.DONE)):
+            # What follows was sent before the command that it would be taken to answer.
+            exchange.fail(Event.NONSENSE, reply, "replies before commands")
+            commands = b""
+        if commands:
+            self.transport.write(commands)
+        self._follow(exchange)
+
+    # -- one transaction
+
+    def send(self, job: Job) -> "Deferred[list[Outcome]]":
+        """Hand over one message; the connection is ready.
+
+        :return: Deferred of one outcome per recipient; ``give_up`` ends it without one.
+        """
+        self.phase = Phase.BUSY
+        self.messages += 1
+        content = job.content
+        size = len(content.prefix) + content.size
+        self._job = job
+        self._sent = 0.0
+        self._exchange = exchange = Exchange(job.envelope, size, self.extensions, job.atomic)
+        result: Deferred[list[Outcome]] = Deferred()
+        self._result = result
+        commands = exchange.begin()
+        if commands:
+            self.transport.write(commands)
+        self._follow(exchange)
+        return result
+
+    def _follow(self, exchange: Exchange) -> None:
+        """Do what the exchange's state asks for."""
+        state = exchange.state
+        if state is State.ENVELOPE:
+            self._await_reply()
+        elif state is State.CONTENT:
+            self._send_content()
+        elif state is State.RESET:
+            self._await_reply()
+            self._report()
+        elif state is State.DONE:
+            self._finish()
+        elif state is State.BROKEN:
+            self.abort()
+            self._report()
+
+    def _await_reply(self) -> None:
+        due = self._clock.seconds() + self._timeouts.reply
+        self._watch.arm_until(min(due, self._job.deadline) if self._job else due)
+
+    def _send_content(self) -> None:
+        assert self._job is not None, "busy means that there is one"
+        content = self._job.content
+        if content.spooled:
+            self._await_reply()
+            pieces = chain(content.wire(), (END_OF_DATA,))
+            producer = BodyProducer(
+                self.transport, pieces, self._await_reply, self._dot_sent, self._unreadable
+            )
+            producer.start()
+        else:
+            self.transport.write(b"".join((*content.wire(), END_OF_DATA)))
+            self._dot_sent()
+
+    def _dot_sent(self) -> None:
+        if self._exchange is not None and self._exchange.state is State.CONTENT:
+            self._exchange.dot_sent()
+            self._sent = self._clock.seconds()
+            self._watch.arm(self._timeouts.dot)
+
+    def _unreadable(self, error: OSError) -> None:
+        self._lost(Event.FAULT, f"cannot read the spooled message: {error}")
+
+    def _finish(self) -> None:
+        """The transaction is over and the connection clean."""
+        report = self._outcomes()
+        self._watch.disarm()
+        self.phase = Phase.IDLE
+        if self.owner is not None:
+            self.owner.idle(self)
+        report()
+
+    def _report(self) -> None:
+        self._outcomes()()
+
+    def _outcomes(self) -> Callable[[], None]:
+        """What tells the outcomes to who waits for them, once; the job is forgotten."""
+        result, job, exchange = self._result, self._job, self._exchange
+        self._result = self._job = None
+        if result is None or job is None or exchange is None or exchange.verdicts is None:
+            return _nothing
+        if any(verdict.event is Event.REFUSED for verdict in exchange.verdicts):
+            self._refusals += 1
+        name = self.peer_name
+        outcomes = [
+            Outcome(recipient, v.event, v.stage, v.reply, name, v.detail, self._sent)
+            for recipient, v in zip(job.envelope.recipients, exchange.verdicts, strict=True)
+        ]
+        return lambda: result.callback(outcomes)
+
+    # -- ends
+
+    def give_up(self) -> None:
+        """Forget the job and close: nothing is sent that could still be kept back."""
+        self._result = self._job = None
+        self.abort()
+
+    @property
+    def past_dot(self) -> bool:
+        """Whether the dot is out and its reply is not in."""
+        return self._exchange is not None and self._exchange.state is State.DOT
+
+    def _silent_too_long(self) -> None:
+        if self.phase is Phase.OPENING:
+            self._fail_opening(ConnectFailed(Event.UNREACHABLE, "no reply in time"))
+        elif self.phase is Phase.CLOSING:
+            peer.abort(self.transport)
+        else:
+            self._lost(Event.DROPPED, "no reply in time")
+
+    def _lost(self, event: Event, detail: str) -> None:
+        """The connection is of no more use."""
+        if self.phase is Phase.OPENING:
+            self._fail_opening(ConnectFailed(event, detail))
+            return
+        self.abort()
+        self._fail_exchange(event, detail)
+
+    def _fail_exchange(self, event: Event, detail: str) -> None:
+        exchange = self._exchange
+        if exchange is not None and exchange.state not in (State.DONE, State.BROKEN):
+            in_doubt = event is Event.DROPPED and exchange.state is State.DOT
+            exchange.fail(Event.IN_DOUBT if in_doubt else event, None, detail)
+            self._report()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        was_opening = self.phase is Phase.OPENING
+        if was_opening:
+            self._fail_opening(ConnectFailed(Event.UNREACHABLE, "closed before it was ready"))
+        self.phase = Phase.CLOSED
+        self._watch.stop()
+        if self.owner is not None:
+            self.owner.gone(self)
+        self._fail_exchange(Event.DROPPED, reason.getErrorMessage())
+
+
+def _nothing() -> None:
+    """No one waits."""

@@ -1,0 +1,194 @@
+"""The forwarding target: hands each job to a backend of its next hop, over pooled connections.
+
+Failure policy: the servers of a next hop are tried in order, within the job's deadline, as long as
+none was reached. A reused connection that ends before our dot is replaced once by a fresh one, in
+silence; a fresh one's end is the answer. After our dot nothing is ever tried again.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from smtpforward.client.connect import Connector
+from smtpforward.client.errors import ConnectFailed
+from smtpforward.client.pool import Pool
+from smtpforward.client.session import BackendSession
+from smtpforward.interfaces import IDeliver
+from smtpforward.job import Event, Job, NextHop, Outcome, Server, Stage
+from smtpforward.net.clock import Clock
+
+STALE = frozenset({Event.DROPPED, Event.CLOSING})
+
+
+@implementer(IDeliver)
+class ForwardTarget:
+    """Delivers jobs to their next hops; keeps one pool for each backend.
+
+    :param connector: opens connections.
+    """
+
+    log = Logger()
+
+    def __init__(self, connector: Connector, clock: Clock) -> None:
+        self._connector = connector
+        self._clock = clock
+        self._pools: dict[Server, Pool[BackendSession]] = {}
+        self._ending: Deferred[None] | None = None
+
+    @property
+    def pools(self) -> Sequence[Pool[BackendSession]]:
+        """The pools that hold something; their ``counts`` tell what."""
+        return tuple(self._pools.values())
+
+    def pool(self, server: Server, next_hop: NextHop) -> Pool[BackendSession]:
+        """The pool of one backend."""
+        pool = self._pools.get(server)
+        if pool is None:
+            timeouts = next_hop.timeouts
+            pool = self._pools[server] = Pool(
+                str(server),
+                lambda deadline: self._connector.connect(server, timeouts, deadline),
+                next_hop.bounds,
+                timeouts.connect,
+                self._clock,
+                lambda: self._emptied(server),
+            )
+        return pool
+
+    def _emptied(self, server: Server) -> None:
+        self._pools.pop(server, None)
+        if self._ending is not None and not self._pools:
+            ending, self._ending = self._ending, None
+            ending.callback(None)
+
+    def deliver(self, job: Job) -> Deferred[list[Outcome]]:
+        """See :class:`smtpforward.interfaces.IDeliver`."""
+        return HandOver(job, self, self._clock).start()
+
+    def end(self) -> "Deferred[None]":
+        """Let idle connections say good-bye; fires when all are closed."""
+        done: Deferred[None] = Deferred()
+        if not self._pools:
+            done.callback(None)
+            return done
+        self._ending = done
+        for pool in self.pools:
+            pool.end()
+        return done
+
+    def abort(self) -> None:
+        """Close all connections at once."""
+        for pool in self.pools:
+            pool.abort()
+
+
+class HandOver:
+    """One job on its way: which server, which connection, and what came of it."""
+
+    __slots__ = ("_clock", "_fresh", "_job", "_next_server", "_result", "_session", "_target",
+                 "_waiting")  # fmt: skip
+
+    log = Logger()
+
+    def __init__(self, job: Job, target: ForwardTarget, clock: Clock) -> None:
+        self._job = job
+        self._target = target
+        self._clock = clock
+        self._next_server = 0
+        self._fresh = False
+        self._session: BackendSession | None = None
+        self._waiting: Deferred[Any] | None = None
+        self._result: Deferred[list[Outcome]] = Deferred(self._cancelled)
+
+    def start(self) -> "Deferred[list[Outcome]]":
+        """Try the first server."""
+        self._try_next()
+        return self._result
+
+    @property
+    def _pool(self) -> Pool[BackendSession]:
+        next_hop = self._job.next_hop
+        return self._target.pool(next_hop.servers[self._next_server], next_hop)
+
+    def _try_next(self, fresh: bool = False) -> None:
+        pool = self._pool
+        session = None if fresh else pool.take()
+        if session is not None:
+            self._send(session)
+            return
+        self._fresh = fresh
+        self._waiting = pool.acquire(self._job.deadline, fresh)
+        self._waiting.addCallbacks(self._acquired, self._not_acquired).addErrback(self._fault)
+
+    def _acquired(self, session: BackendSession) -> None:
+        self._waiting = None
+        self._send(session)
+
+    def _not_acquired(self, failure: Failure) -> None:
+        self._waiting = None
+        if failure.check(CancelledError):
+            return
+        failure.trap(ConnectFailed)
+        error: ConnectFailed = failure.value  # type: ignore[assignment]
+        more = self._next_server + 1 < len(self._job.next_hop.servers)
+        if more and self._clock.seconds() < self._job.deadline:
+            self._next_server += 1
+            self._try_next()
+            return
+        self._finish([self._unsent(recipient, error) for recipient in self._recipients])
+
+    @property
+    def _recipients(self) -> Sequence[Any]:
+        return self._job.envelope.recipients
+
+    def _unsent(self, recipient: Any, error: ConnectFailed) -> Outcome:
+        server = self._job.next_hop.servers[self._next_server]
+        stage = Stage.WAIT if error.event is Event.POOL_FULL else Stage.CONNECT
+        return Outcome(recipient, error.event, stage, error.reply, str(server), error.detail)
+
+    def _send(self, session: BackendSession) -> None:
+        self._session = session
+        reused = session.messages > 0
+        session.send(self._job).addCallback(self._sent, reused).addErrback(self._fault)
+
+    def _sent(self, outcomes: list[Outcome], reused: bool) -> None:
+        self._session = None
+        first = outcomes[0]
+        # 421 to the dot is no stale connection: the message has been judged.
+        stale = first.event in STALE and first.sent == 0.0
+        if stale and reused and self._clock.seconds() < self._job.deadline:
+            self._try_next(fresh=True)
+        else:
+            self._finish(outcomes)
+
+    def _finish(self, outcomes: list[Outcome]) -> None:
+        if not self._result.called:
+            self._result.callback(outcomes)
+            return
+        first = outcomes[0]
+        self.log.info(
+            "id={id} relay={peer}: after the client went away: {event} ({reply})",
+            id=self._job.id,
+            peer=first.peer,
+            event=first.event.value,
+            reply=first.reply.text if first.reply else first.detail,
+        )
+
+    def _fault(self, failure: Failure) -> None:
+        if failure.check(CancelledError):
+            return
+        if not self._result.called:
+            self._result.errback(failure)
+        else:
+            self.log.failure("id={id}: hand-over failed", failure, id=self._job.id)
+
+    def _cancelled(self, result: "Deferred[list[Outcome]]") -> None:
+        """The client has gone: close the connection, unless our dot is out."""
+        if self._waiting is not None:
+            self._waiting.cancel()
+        elif self._session is not None and not self._session.past_dot:
+            self._session.give_up()
