@@ -103,6 +103,11 @@ class Job:
     deadline: float
     atomic: bool = True
 
+    @property
+    def wait(self) -> float:
+        """Seconds that the job waits for a connection while the pool is full."""
+        return self.next_hop.timeouts.connect
+
 
 class Event(enum.Enum):
     """What happened to a recipient at the hand-over. ``answers.py`` says what the sender hears."""

@@ -17,7 +17,7 @@ from twisted.python.failure import Failure
 
 from smtpforward.client.errors import ConnectFailed
 from smtpforward.client.session import BackendSession
-from smtpforward.job import Event, Server, Timeouts
+from smtpforward.job import Event, Job, Server, Timeouts
 from smtpforward.net.clock import Clock
 
 
@@ -63,20 +63,17 @@ class Connector:
         self._reactor = reactor
         self._own_name = own_name
 
-    def connect(
-        self, server: Server, timeouts: Timeouts, deadline: float
-    ) -> "Deferred[BackendSession]":
-        """A connection that is ready for mail.
+    def connect(self, server: Server, job: Job) -> "Deferred[BackendSession]":
+        """A connection to ``server`` that is ready for the mail of ``job``.
 
-        :param deadline: when it must be accepted, on the reactor's clock.
         :return: Deferred; it fails with :class:`ConnectFailed`. Cancelling closes the connection.
         """
-        reactor = self._reactor
+        reactor, timeouts = self._reactor, job.next_hop.timeouts
         factory = BackendFactory(server, self._own_name, timeouts, reactor)
         ready: Deferred[BackendSession] = factory.result
         outcome: Deferred[BackendSession] = Deferred(lambda _: _give_up(connecting, factory))
         ready.addCallbacks(outcome.callback, outcome.errback)
-        seconds = max(0.0, min(timeouts.connect, deadline - reactor.seconds()))
+        seconds = max(0.0, min(timeouts.connect, job.deadline - reactor.seconds()))
         connecting: Deferred[Any] = self._endpoint(server, seconds).connect(factory)
         connecting.addTimeout(seconds, reactor)
         connecting.addErrback(_not_connected, server, outcome)

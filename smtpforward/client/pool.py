@@ -43,6 +43,22 @@ class Connection(Protocol):
         """Close at once."""
 
 
+class Request(Protocol):
+    """What the pool must know of a job.
+
+    :ivar wait: seconds that it waits for a slot. ``deadline``: neither waiting nor connecting goes
+        on after this time.
+    """
+
+    @property
+    def wait(self) -> float:
+        """Seconds."""
+
+    @property
+    def deadline(self) -> float:
+        """Clock time."""
+
+
 C = TypeVar("C", bound=Connection)
 
 
@@ -51,18 +67,18 @@ class Waiter(Generic[C]):
 
     :param forget: called when the job gives up while it waits in the queue.
     :ivar fresh: whether it wants a connection that nobody has used.
-    :ivar until: when it has waited enough. ``deadline``: the job's own.
+    :ivar until: when it has waited enough.
     """
 
-    __slots__ = ("_forget", "deadline", "fresh", "opening", "result", "timer", "until")
+    __slots__ = ("_forget", "fresh", "opening", "request", "result", "timer", "until")
 
     def __init__(
-        self, fresh: bool, until: float, deadline: float, forget: "Callable[[Waiter[C]], None]"
+        self, request: Request, fresh: bool, until: float, forget: "Callable[[Waiter[C]], None]"
     ) -> None:
         self.result: Deferred[C] = Deferred(self._give_up)
         self.fresh = fresh
         self.until = until
-        self.deadline = deadline
+        self.request = request
         self.timer: IDelayedCall | None = None
         self.opening: Deferred[C] | None = None
         self._forget = forget
@@ -77,9 +93,7 @@ class Waiter(Generic[C]):
 class Pool(Generic[C]):
     """The connections to one backend.
 
-    :param connect: makes a connection that is ready, before the time it is given; its failure is a
-        :class:`ConnectFailed`.
-    :param wait: seconds that a job waits for a slot.
+    :param connect: makes a connection that is ready; its failure is a :class:`ConnectFailed`.
     :param emptied: called when there is nothing left in the pool.
     """
 
@@ -88,16 +102,14 @@ class Pool(Generic[C]):
     def __init__(
         self,
         name: str,
-        connect: Callable[[float], "Deferred[C]"],
+        connect: Callable[[Request], "Deferred[C]"],
         bounds: PoolBounds,
-        wait: float,
         clock: Clock,
         emptied: Callable[[], None],
     ) -> None:
         self.name = name
         self._connect = connect
         self._bounds = bounds
-        self._wait = wait
         self._clock = clock
         self._emptied = emptied
         self._connecting: set[Waiter[C]] = set()
@@ -142,18 +154,17 @@ class Pool(Generic[C]):
             self._retire(connection)
         return None
 
-    def acquire(self, deadline: float, fresh: bool = False) -> "Deferred[C]":
+    def acquire(self, request: Request, fresh: bool = False) -> "Deferred[C]":
         """A connection, as soon as there is one.
 
-        :param deadline: the job's: neither waiting nor connecting goes on after it.
         :param fresh: it must be a new one.
         :return: Deferred; fails with :class:`ConnectFailed`. Cancelling leaves no trace.
         """
         connection = None if fresh else self.take()
         if connection is not None:
             return succeed(connection)
-        until = min(self._clock.seconds() + self._wait, deadline)
-        waiter = Waiter(fresh, until, deadline, self._left)
+        until = min(self._clock.seconds() + request.wait, request.deadline)
+        waiter = Waiter(request, fresh, until, self._left)
         if self._ending:
             waiter.result.errback(self._shutting_down())
         elif self._has_room():
@@ -196,7 +207,7 @@ class Pool(Generic[C]):
 
     def _open(self, waiter: Waiter[C]) -> None:
         self._connecting.add(waiter)
-        waiter.opening = self._connect(waiter.deadline)
+        waiter.opening = self._connect(waiter.request)
         waiter.opening.addCallbacks(
             self._opened, self._not_opened, callbackArgs=(waiter,), errbackArgs=(waiter,)
         )

@@ -248,6 +248,7 @@ class BackendSession(smtp.ESMTPSender):
         content = job.content
         size = len(content.prefix) + content.size
         self._job = job
+        self._timeouts = job.next_hop.timeouts
         self._sent = 0.0
         self._exchange = exchange = Exchange(job.envelope, size, self.extensions, job.atomic)
         result: Deferred[list[Outcome]] = Deferred()

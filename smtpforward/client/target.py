@@ -6,6 +6,7 @@ silence; a fresh one's end is the answer. After our dot nothing is ever tried ag
 """
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -48,12 +49,10 @@ class ForwardTarget:
         """The pool of one backend."""
         pool = self._pools.get(server)
         if pool is None:
-            timeouts = next_hop.timeouts
             pool = self._pools[server] = Pool(
                 str(server),
-                lambda deadline: self._connector.connect(server, timeouts, deadline),
+                partial(self._connector.connect, server),
                 next_hop.bounds,
-                timeouts.connect,
                 self._clock,
                 lambda: self._emptied(server),
             )
@@ -121,7 +120,7 @@ class HandOver:
             self._send(session)
             return
         self._fresh = fresh
-        self._waiting = pool.acquire(self._job.deadline, fresh)
+        self._waiting = pool.acquire(self._job, fresh)
         self._waiting.addCallbacks(self._acquired, self._not_acquired).addErrback(self._fault)
 
     def _acquired(self, session: BackendSession) -> None:

@@ -33,6 +33,10 @@ class Networks:
             for (version, shift), known in self._by_prefix.items()
         )
 
+    def __len__(self) -> int:
+        """How many networks, each counted once."""
+        return sum(map(len, self._by_prefix.values()))
+
     def __bool__(self) -> bool:
         return bool(self._by_prefix)
 

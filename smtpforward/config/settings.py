@@ -75,6 +75,8 @@ class Settings:
     """The whole configuration directory.
 
     :ivar me: this host's name. ``listen``: Twisted endpoint descriptions.
+    :ivar own_name: ``me`` where the file gives it: a backend that greets with it is this gateway.
+        The system's name may well be that of another server on this host.
     :ivar inactivity_timeout: seconds of a client's silence.
     :ivar force_shutdown_timeout: seconds that transactions in flight get at the end.
     :ivar spool_dir: where a large message is kept while it passes.
@@ -85,6 +87,7 @@ class Settings:
     routes: Routes
     access: Access = Access()
     limits: Limits = Limits()
+    own_name: str | None = None
     listen: tuple[str, ...] = ("tcp6:25:interface=\\:\\:",)
     inactivity_timeout: float = 300.0
     force_shutdown_timeout: float = 30.0

@@ -17,7 +17,7 @@ class Clock(Protocol):
     def seconds(self) -> float:
         """Now, in seconds from any beginning."""
 
-    def callLater(  # noqa: N802
+    def callLater(
         self, delay: float, callable: Callable[..., Any], *args: Any, **kw: Any
     ) -> IDelayedCall:
         """Call later."""

@@ -1,0 +1,47 @@
+"""The ``smtpforward`` command: one subcommand a module.
+
+A module offers ``add_parser(subparsers)``, which sets ``run`` to a function from the parsed
+arguments to the exit code. The codes are those of ``sysexits.h``: 0, 64 usage, 66 missing input,
+78 settings.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+from typing import NoReturn
+
+from smtpforward.commands import check
+
+COMMANDS = (check,)
+EX_USAGE = 64
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """As argparse does, with the exit code that operators expect."""
+        self.print_usage(sys.stderr)
+        self.exit(EX_USAGE, f"{self.prog}: {message}\n")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one subcommand; the exit code."""
+    arguments = _parser().parse_args(argv)
+    code: int = arguments.run(arguments)
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="smtpforward", description="A mail gateway: its tools.")
+    parser.add_argument("--version", action="version", version=f"%(prog)s {_version()}")
+    subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for command in COMMANDS:
+        command.add_parser(subparsers)
+    return parser
+
+
+def _version() -> str:
+    try:
+        return version("smtpforward")
+    except PackageNotFoundError:
+        return "(not installed)"

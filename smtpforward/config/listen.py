@@ -1,0 +1,110 @@
+"""A member of ``listen`` to the description of a Twisted endpoint.
+
+Takes Haraka's forms (``HOST:PORT`` with ``[...]`` around IPv6, a host alone, a port alone) and
+endpoint strings of the kinds in :data:`KINDS`. Raises ``ValueError`` with what would be right: a
+description that comes out of here fails at most because of what the system says.
+"""
+
+import ipaddress
+import re
+
+from attrs import frozen
+from twisted.internet.endpoints import quoteStringArgument
+
+FORMS = "HOST:PORT such as 127.0.0.1:25 or [::]:25, or an endpoint string such as tcp:25"
+PORT = "a port from 0 to 65535"
+# The parameters of each kind of endpoint, in the order in which they may stand without a name.
+KINDS = {
+    "tcp": ("port", "interface", "backlog"),
+    "tcp6": ("port", "interface", "backlog"),
+    "systemd": ("domain", "index", "name"),
+    "unix": ("address", "mode", "backlog", "lockfile"),
+}
+COLON = re.compile(r"(?<!\\):")
+HOST_PORT = re.compile(r"(?:\[(?P<v6>[^\]]*)\]|(?P<v4>[^:\[\]]*))(?::(?P<port>[0-9]+))?")
+PATTERNS = {
+    "port": (re.compile(r"[0-9]{1,5}"), PORT),
+    "backlog": (re.compile(r"[0-9]{1,5}"), "backlog=NUMBER"),
+    "domain": (re.compile(r"INET6?|UNIX"), "domain=INET, INET6 or UNIX"),
+    "index": (re.compile(r"[0-9]{1,5}"), "index=NUMBER"),
+    "mode": (re.compile(r"[0-7]{3,4}"), "mode=OCTAL such as 660"),
+    "lockfile": (re.compile(r"[01]"), "lockfile=0 or 1"),
+}
+
+
+@frozen
+class Listener:
+    """Where to listen: an endpoint description, and its TCP port if it has one."""
+
+    description: str
+    port: int | None = None
+
+
+def listener(text: str, default_port: int = 25) -> Listener:
+    """What one member of ``listen`` means; ``default_port`` is for a host alone."""
+    kind = text.partition(":")[0]
+    if kind in KINDS:
+        return _endpoint(kind, text)
+    if text.isascii() and text.isdecimal():
+        return _tcp("::", text)
+    match = HOST_PORT.fullmatch(text)
+    if match is None:
+        raise ValueError(FORMS)
+    return _tcp(_ip(match["v6"], 6) or _ip(match["v4"], 4), match["port"] or str(default_port))
+
+
+def _tcp(host: str, port: str) -> Listener:
+    kind = "tcp6" if ":" in host else "tcp"
+    number = _port(port)
+    return Listener(f"{kind}:{number}:interface={quoteStringArgument(host)}", number)
+
+
+def _ip(text: str | None, version: int) -> str:
+    """The address, or nothing when none is given."""
+    if text is None:
+        return ""
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        raise ValueError(FORMS) from None
+    if address.version != version:
+        raise ValueError(FORMS)
+    return str(address)
+
+
+def _port(text: str) -> int:
+    if len(text) > 5 or int(text) > 65535:
+        raise ValueError(PORT)
+    return int(text)
+
+
+def _endpoint(kind: str, text: str) -> Listener:
+    given = _parameters(kind, COLON.split(text)[1:])
+    for name, (pattern, remedy) in PATTERNS.items():
+        if name in given and not pattern.fullmatch(given[name]):
+            raise ValueError(remedy)
+    if kind == "systemd" and ("domain" not in given or ("index" in given) == ("name" in given)):
+        raise ValueError("systemd:domain=INET:index=0, or name=NAME in place of the index")
+    if kind == "unix" and not given.get("address"):
+        raise ValueError("unix:PATH")
+    if not kind.startswith("tcp"):
+        return Listener(text)
+    if "interface" in given:
+        _ip(given["interface"].replace("\\:", ":"), 6 if kind == "tcp6" else 4)
+    if "port" not in given:
+        raise ValueError(f"{kind}:PORT")
+    return Listener(text, _port(given["port"]))
+
+
+def _parameters(kind: str, arguments: list[str]) -> dict[str, str]:
+    """The arguments by name; those without one take the first names in order."""
+    free = iter(KINDS[kind])
+    given: dict[str, str] = {}
+    for argument in arguments:
+        name, equals, value = argument.partition("=")
+        if not equals:
+            name, value = next(free, ""), argument
+        if name not in KINDS[kind] or name in given:
+            raise ValueError(f"{kind}: with {', '.join(KINDS[kind])}, each once")
+        given[name] = value
+    return given

@@ -1,0 +1,169 @@
+"""Checks what a document says against its spec, and hands on what is good.
+
+Rules: every wrong, unknown and not yet working key is a problem at its own line. A wrong value is
+replaced by the default, so that what is built from the values finds the problems between keys as
+well; nothing built that way is ever used. Time is linear in the number of sections.
+"""
+
+from collections.abc import Iterator, Mapping
+
+from attrs import frozen
+from configobj import ConfigObj
+
+from smtpforward.config.checks import LiteralValidator, WrongValueError, near
+from smtpforward.config.dialect import MAIN, Document, decode
+from smtpforward.config.problems import Place, Report, shown
+from smtpforward.config.spec import LEAVE_OUT, WHOLE_SECTION, Spec
+
+MANY = "__many__"
+NOT_YET = "does not work in this version yet"
+Values = dict[str, object]
+
+
+@frozen
+class Reading:
+    """The good values of a document.
+
+    :ivar values: by section, then by key. ``main`` and the sections that a spec names have every
+        key; a section of any name has those that it sets.
+    :ivar places: of each ``(section, key)`` that is set, and of the headers as ``(section, "")``.
+    :ivar ignored: the keys that Haraka documents and this gateway lacks.
+    """
+
+    values: Mapping[str, Values]
+    places: Mapping[tuple[str, str], Place]
+    ignored: tuple[str, ...]
+
+
+def check(document: Document, spec: Spec, report: Report) -> Reading:
+    """Validate ``document`` and report all that is wrong with it."""
+    config = document.config()
+    known = ConfigObj(spec.text.splitlines(), interpolation=False, list_values=False, _inspec=True)
+    config.configspec = known
+    judge = _Judge(document, spec, known, report)
+    _fit(known, config)
+    outcome = config.validate(LiteralValidator(), preserve_errors=True)
+    errors = outcome if isinstance(outcome, dict) else {}
+    unknown = set(config.extra_values)
+    ignored: list[str] = []
+    values = {}
+    for name in config.sections:
+        section = str(decode(name))
+        if name in unknown:
+            ignored += judge.unknown_section(section)
+        else:
+            values[section] = judge.values(section, config[name], errors.get(name))
+            ignored += judge.unknown_keys(section, config[name].extra_values)
+    return Reading(values, document.places, tuple(ignored))
+
+
+def _fit(known: ConfigObj, config: ConfigObj) -> None:
+    """Give each section of any name a spec of the keys that it has.
+
+    Asked for twenty keys that a section does not set, the validator takes several times as long.
+    """
+    if MANY not in known.sections:
+        return
+    many = known[MANY]
+    by_keys: dict[tuple[str, ...], ConfigObj] = {}
+    for name in config.sections:
+        if name not in known:
+            keys = tuple(config[name].scalars)
+            if keys not in by_keys:
+                checks = {key: many[key] for key in keys if key in many}
+                by_keys[keys] = ConfigObj(checks, interpolation=False, list_values=False)
+            known[name] = by_keys[keys]
+
+
+class _Judge:
+    """What the spec says about each section and key."""
+
+    def __init__(self, document: Document, spec: Spec, known: ConfigObj, report: Report) -> None:
+        self._document = document
+        self._spec = spec
+        self._keys = {name: tuple(known[name].scalars) for name in known.sections}
+        self._report = report
+
+    def values(self, section: str, entries: ConfigObj, outcome: object) -> Values:
+        """The good values of one section; what is wrong with the others is reported.
+
+        :param outcome: the validator's: by key where not all is well, with the errors.
+        """
+        errors = outcome if isinstance(outcome, dict) else {}
+        given = self._document.sections.get(section, {})
+        values = {}
+        for key in entries.scalars:
+            error = errors.get(key)
+            if isinstance(error, Exception):
+                self._wrong(section, key, error)
+                if key in entries.default_values:
+                    values[key] = entries.default_values[key]
+            else:
+                values[key] = entries[key]
+                if key in given:
+                    self._not_yet(section, key, values[key])
+        return values
+
+    def unknown_section(self, section: str) -> Iterator[str]:
+        """A section that the spec does not name: lacking, or a problem."""
+        if WHOLE_SECTION in self._spec.lacking.get(section, ()):
+            yield f"[{section}]"
+            return
+        later = self._spec.later
+        known = [name for name in self._keys if name != MAIN and (name, WHOLE_SECTION) not in later]
+        remedy = "one of " + ", ".join(f"[{name}]" for name in known)
+        self._report.add(
+            self._document.places[section, ""],
+            None,
+            f"section [{section}] is not known here",
+            remedy + near(section, known),
+        )
+
+    def unknown_keys(self, section: str, keys: list[str]) -> Iterator[str]:
+        """Keys that the spec does not name: lacking, or problems."""
+        for encoded in keys:
+            key = str(decode(encoded))
+            if key in self._spec.lacking.get(section, ()):
+                yield key if section == MAIN else f"[{section}] {key}"
+            else:
+                place = self._document.places[section, key]
+                self._report.add(place, key, "is not known here", self._remedy(section, key))
+
+    def _remedy(self, section: str, key: str) -> str:
+        if section not in self._keys and key in self._spec.main_only:
+            return "write it before the first section: it holds for the whole file"
+        home = [name for name, keys in self._keys.items() if key in keys and name != MANY]
+        if home:
+            where = f"in [{home[0]}]" if home[0] != MAIN else "before the first section"
+            return f"write it {where}"
+        known = self._working(section)
+        close = near(key, known)
+        return close.removeprefix("; ") or "one of " + ", ".join(known)
+
+    def _working(self, section: str) -> list[str]:
+        name = section if section in self._keys else MANY
+        return [key for key in self._keys[name] if (self._home(name), key) not in self._spec.later]
+
+    def _home(self, section: str) -> str:
+        """The section whose rules hold: those of a section of any name are the top level's."""
+        return section if section in self._keys and section != MANY else MAIN
+
+    def _wrong(self, section: str, key: str, error: Exception) -> None:
+        message, remedy = (
+            (error.message, error.remedy)
+            if isinstance(error, WrongValueError)
+            else (str(error), LEAVE_OUT)
+        )
+        self._report.add(self._document.places[section, key], key, message, remedy)
+
+    def _not_yet(self, section: str, key: str, value: object) -> None:
+        home = self._home(section)
+        later = self._spec.later.get((home, key)) or self._spec.later.get((home, WHOLE_SECTION))
+        works = self._spec.working.get((home, key))
+        place = self._document.places[section, key]
+        if later:
+            self._report.add(place, key, NOT_YET, later)
+        elif works is not None and value not in works:
+            said = self._document.sections[section][key]
+            good = " or ".join(f"{key}={text}" for text in works.values())
+            self._report.add(place, key, f"{shown(said)} {NOT_YET}", f"{good}, or {LEAVE_OUT}")

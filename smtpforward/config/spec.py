@@ -1,0 +1,169 @@
+"""What may stand in each ini file: the configspecs, and what this version does not do.
+
+Rules: a configspec holds every key of the design, so that each value is checked first.
+``WORKING`` names the only values that do anything so far; ``LATER`` the keys without any. What
+Haraka documents and this gateway lacks (``LACKING``) is ignored with a warning. Checks:
+``checks.py``.
+"""
+
+import re
+from collections.abc import Mapping
+
+from attrs import field, frozen
+
+Key = tuple[str, str]
+WHOLE_SECTION = "*"
+LEAVE_OUT = "leave the key out"
+
+
+@frozen
+class Spec:
+    """One file, or several that are one.
+
+    :ivar text: the configspec; ``[__many__]`` speaks of sections of any name.
+    :ivar working: by key, the values that work when not all of them do, as they are written.
+    :ivar later: by key, the remedy for one that does not work with any value.
+    :ivar lacking: by section, the keys that Haraka documents; ``*`` for the whole section.
+    :ivar main_only: keys that a section of any name cannot set.
+    """
+
+    text: str
+    working: Mapping[Key, Mapping[object, str]] = field(factory=dict)
+    later: Mapping[Key, str] = field(factory=dict)
+    lacking: Mapping[str, frozenset[str]] = field(factory=dict)
+    main_only: frozenset[str] = frozenset()
+
+
+SERVER = Spec(
+    text="""
+[main]
+listen = listeners(default=None)
+port = whole(1, 65535, default=25)
+listen_host = anything(default=None)
+smtps_port = whole(1, 65535, default=465)
+nodes = nodes(default=0)
+inactivity_timeout = seconds(default=300)
+force_shutdown_timeout = seconds(default=30)
+bare_newline = option(reject, normalize, default=reject)
+bare_newline_exempt = anything(default=None)
+auth_allow_plaintext = boolean(default=false)
+spool_dir = directory(default=None)
+spool_after = spool_after(default=1048576)
+[max]
+bytes = whole(1, unit=bytes, default=26214400)
+line_length = whole(512, 32768, unit=bytes, default=512)
+recipients = whole(1, default=1000)
+errors = whole(1, default=20)
+unrecognized_commands = whole(1, default=10)
+header_bytes = anything(default=None)
+connections = anything(default=None)
+connections_per_ip = anything(default=None)
+memory = anything(default=None)
+[headers]
+max_received = whole(1, default=100)
+[timeouts]
+__many__ = anything
+""",
+    working={
+        ("main", "smtps_port"): {465: "465"},
+        ("main", "nodes"): {0: "0"},
+        ("main", "bare_newline"): {"reject": "reject"},
+        ("main", "auth_allow_plaintext"): {False: "false"},
+    },
+    later={
+        ("main", "listen_host"): "listen=HOST:PORT in its place",
+        ("main", "bare_newline_exempt"): LEAVE_OUT,
+        ("max", "header_bytes"): LEAVE_OUT,
+        ("max", "connections"): LEAVE_OUT,
+        ("max", "connections_per_ip"): LEAVE_OUT,
+        ("max", "memory"): LEAVE_OUT,
+        ("timeouts", WHOLE_SECTION): LEAVE_OUT,
+    },
+    lacking={
+        "main": frozenset(
+            {
+                "daemon_log_file",
+                "daemon_pid_file",
+                "daemonize",
+                "graceful_shutdown",
+                "group",
+                "ignore_bad_plugins",
+                "public_ip",
+                "smtputf8",
+                "strict_rfc1869",
+                "user",
+            }
+        ),
+        "haproxy": frozenset({WHOLE_SECTION}),
+        "headers": frozenset({"add_received", "clean_auth_results", "max_lines", "show_version"}),
+        "max": frozenset({"data_line_length", "mime_parts"}),
+        "message": frozenset({WHOLE_SECTION}),
+        "uuid": frozenset({WHOLE_SECTION}),
+    },
+)
+
+ROUTE_KEYS = """
+host = host(default=None)
+port = whole(1, 65535, default=25)
+connect_timeout = seconds(default=30)
+timeout = seconds(default=30)
+max_connections = whole(1, default=1000)
+reply_timeout = seconds(default=180)
+forward_timeout = seconds(default=240)
+dot_timeout = seconds(default=570)
+max_age = seconds(default=240)
+max_messages = whole(1, default=100)
+bind = ip(default=None)
+bind_helo = host_name(default=None)
+partial_rejection = option(learn, reject, default=learn)
+enable_tls = switch(required, implicit, default=None)
+enable_outbound = boolean(default=true)
+one_message_per_rcpt = boolean(default=false)
+strict_8bit = boolean(default=false)
+queue = anything(default=None)
+auth_type = anything(default=None)
+auth_user = anything(default=None)
+auth_pass = anything(default=None)
+auth_pass_file = anything(default=None)
+forwarding_host_pool = anything(default=None)
+dead_forwarding_host_retry_secs = anything(default=None)
+"""
+
+MAIN_ROUTE_KEYS = """
+check_recipient = boolean(default=false)
+check_sender = boolean(default=false)
+domain_selector = option(rcpt_to, mail_from, default=rcpt_to)
+split_routes = option(defer, queue, default=defer)
+"""
+
+# A section has no defaults: what it does not set, it inherits.
+DEFAULT = re.compile(r",? *default=[^,)]*")
+
+FORWARD = Spec(
+    text=f"""
+[main]
+{MAIN_ROUTE_KEYS}
+{ROUTE_KEYS}
+[__many__]
+{DEFAULT.sub("", ROUTE_KEYS)}
+""",
+    working={
+        ("main", "enable_tls"): {False: "false"},
+        ("main", "enable_outbound"): {True: "true"},
+        ("main", "check_sender"): {False: "false"},
+        ("main", "domain_selector"): {"rcpt_to": "rcpt_to"},
+        ("main", "one_message_per_rcpt"): {False: "false"},
+        ("main", "split_routes"): {"defer": "defer"},
+        ("main", "strict_8bit"): {False: "false"},
+    },
+    later={
+        ("main", "queue"): LEAVE_OUT,
+        ("main", "auth_type"): LEAVE_OUT,
+        ("main", "auth_user"): LEAVE_OUT,
+        ("main", "auth_pass"): LEAVE_OUT,
+        ("main", "auth_pass_file"): LEAVE_OUT,
+        ("main", "forwarding_host_pool"): "one host=NAME",
+        ("main", "dead_forwarding_host_retry_secs"): LEAVE_OUT,
+    },
+    main_only=frozenset({"check_recipient", "check_sender", "domain_selector", "split_routes"}),
+)

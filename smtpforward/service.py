@@ -1,0 +1,122 @@
+"""The twistd plugin's options and service: the only place where the parts are wired.
+
+Failure policy: settings that are wrong stop the start with exit code 78 and every problem on
+standard error, before anything listens; so does an address that cannot be listened on, with 1.
+"""
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from twisted.application.internet import StreamServerEndpointService
+from twisted.application.service import IService, MultiService
+from twisted.application.strports import service as listening_service
+from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.defer import TimeoutError as DeferredTimeout
+from twisted.logger import Logger
+from twisted.python import usage
+
+from smtpforward.client.connect import Connector
+from smtpforward.client.target import ForwardTarget
+from smtpforward.config import ConfigurationError, load
+from smtpforward.config.settings import Settings
+from smtpforward.dispatch import Dispatcher
+from smtpforward.learned import LearnedRefusals
+from smtpforward.net.clock import make_monotonic
+from smtpforward.net.writethrough import WriteThroughReactor
+from smtpforward.server.factory import GatewayFactory
+
+EX_CONFIG = 78
+DEFAULT_DIRECTORY = "/etc/smtpforward"
+QUIT_TIME = 10.0
+
+
+class Options(usage.Options):
+    """What ``twistd smtpforward`` takes."""
+
+    synopsis = "[options]"
+    longdesc = "A mail gateway: hands each message to another mail server while the sender waits."
+    optParameters = [
+        ["config", "c", DEFAULT_DIRECTORY, "Directory of the configuration files."],
+    ]
+
+    def __init__(self) -> None:
+        usage.Options.__init__(self)
+        self["listen"] = []
+
+    def opt_listen(self, description: str) -> None:
+        """Endpoint to listen on in place of the configured ones, such as
+        tcp:2525:interface=127.0.0.1; may be given several times."""
+        self["listen"].append(description)
+
+    opt_l = opt_listen
+
+
+class Gateway(MultiService):
+    """The whole gateway as one service.
+
+    :param listen: endpoint descriptions, in place of the settings' own.
+    :ivar factory: the edge. ``target``: the forwarding client with its pools.
+    """
+
+    log = Logger()
+
+    def __init__(self, settings: Settings, reactor: Any, listen: Sequence[str] = ()) -> None:
+        MultiService.__init__(self)
+        self.settings = settings
+        self._reactor = reactor
+        self.target = ForwardTarget(Connector(reactor, settings.own_name), reactor)
+        dispatcher = Dispatcher(self.target, LearnedRefusals(reactor), reactor)
+        self.factory = GatewayFactory(settings, dispatcher, reactor)
+        for description in listen or settings.listen:
+            listening_service(description, self.factory, reactor).setServiceParent(self)
+
+    def startService(self) -> None:
+        """Say what is unusual about the settings, and begin."""
+        for warning in self.settings.warnings:
+            self.log.warn("{warning}", warning=warning)
+        MultiService.startService(self)
+        default = self.settings.routes.default
+        self.log.info("{me} forwards to {hop}", me=self.settings.me, hop=str(default.next_hop))
+
+    def ports(self) -> list[Any]:
+        """The listening ports, once they listen."""
+        services = [s for s in self if isinstance(s, StreamServerEndpointService)]
+        waiting: list[Any] = [service._waitingForPort for service in services]
+        return [deferred.result for deferred in waiting]
+
+    def stopService(self) -> "Deferred[None]":
+        """Accept nothing more, let transactions in flight end, say good-bye to backends."""
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
+        await MultiService.stopService(self)
+        await self._within(self.settings.force_shutdown_timeout, self.factory.drain())
+        self.factory.abort()
+        await self._within(QUIT_TIME, self.target.end())
+        self.target.abort()
+
+    async def _within(self, seconds: float, ending: "Deferred[None]") -> None:
+        """Wait for ``ending``, but not for longer than that."""
+        waiting = DeferredList([ending])
+        try:
+            await waiting.addTimeout(seconds, self._reactor)
+        except DeferredTimeout:
+            self.log.warn("not all ended within {seconds} seconds", seconds=seconds)
+
+
+def makeService(options: Options) -> IService:
+    """The service of a configuration directory.
+
+    :raise SystemExit: 78, with all problems on standard error, when the settings are wrong.
+    """
+    from twisted.internet import reactor
+
+    try:
+        settings = load(options["config"])
+    except ConfigurationError as error:
+        for problem in error.problems:
+            print(problem, file=sys.stderr)
+        sys.exit(EX_CONFIG)
+    make_monotonic(reactor)
+    return Gateway(settings, WriteThroughReactor(reactor), options["listen"])
