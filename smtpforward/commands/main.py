@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import NoReturn
 
-from smtpforward.commands import check
+from smtpforward.commands import check, demo
 
-COMMANDS = (check,)
+COMMANDS = (check, demo)
 EX_USAGE = 64
 
 

@@ -1,0 +1,96 @@
+"""The ``smtpforward`` command and its ``check``."""
+
+import io
+import os
+from contextlib import redirect_stderr, redirect_stdout
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from smtpforward.commands.main import main
+
+
+class CommandCase(SynchronousTestCase):
+    """Runs the command and keeps what it says."""
+
+    def run_main(self, *arguments: str) -> int:
+        """The exit code; ``self.out`` and ``self.err`` are the lines."""
+        out, err = io.StringIO(), io.StringIO()
+        with redirect_stdout(out), redirect_stderr(err):
+            try:
+                code = main(arguments)
+            except SystemExit as exit:
+                code = int(exit.code or 0)
+        self.out, self.err = out.getvalue().splitlines(), err.getvalue().splitlines()
+        return code
+
+    def directory(self, forward: str) -> str:
+        """A configuration directory."""
+        path = self.mktemp()
+        os.makedirs(path)
+        for name, text in {"me": "mail.example\n", "smtp_forward.ini": forward}.items():
+            with open(os.path.join(path, name), "w", encoding="utf-8") as file:
+                file.write(text)
+        return path
+
+
+class CheckTests(CommandCase):
+    """``smtpforward check``."""
+
+    def test_good(self) -> None:
+        """Good settings are summed up, and the exit code is 0."""
+        path = self.directory("host=192.0.2.1\ncheck_recipient=yes\n[a.example]\n")
+        self.assertEqual(self.run_main("check", "--config", path), 0)
+        self.assertEqual(self.err, [])
+        self.assertEqual(
+            self.out[:7],
+            [
+                "name: mail.example",
+                "listen: tcp6:25:interface=\\:\\:",
+                "default route: 192.0.2.1:25",
+                "sections: 1",
+                "hosts: 0",
+                "sections are hosts: yes",
+                "relay networks: 0",
+            ],
+        )
+        self.assertEqual(len(self.out), 8)
+        self.assertTrue(self.out[7].startswith("warning: connections to backends are in the clear"))
+
+    def test_bad(self) -> None:
+        """Every problem is a line on standard error, the last line counts, the exit code is 78."""
+        path = self.directory("host=192.0.2.1\nport=x\nprot=1\n")
+        self.assertEqual(self.run_main("check", "--config", path), 78)
+        file = os.path.join(path, "smtp_forward.ini")
+        self.assertEqual(
+            self.err,
+            [
+                f"{file}:2: port: 'x' is wrong; a whole number from 1 to 65535",
+                f"{file}:3: prot: is not known here; did you mean port?",
+                f"2 problems in {path}",
+            ],
+        )
+        self.assertEqual(self.out, [])
+
+    def test_missing_directory(self) -> None:
+        """A directory that is not there is missing input: 66."""
+        self.assertEqual(self.run_main("check", "--config", "nowhere"), 66)
+        self.assertIn("nowhere", self.err[0])
+
+    def test_default_directory(self) -> None:
+        """The help names the default directory."""
+        self.assertEqual(self.run_main("check", "--help"), 0)
+        self.assertIn("/etc/smtpforward", " ".join(self.out))
+
+
+class MainTests(CommandCase):
+    """The command line."""
+
+    def test_usage(self) -> None:
+        """A wrong or missing subcommand is a usage error: 64."""
+        self.assertEqual(self.run_main("chekc"), 64)
+        self.assertEqual(self.run_main(), 64)
+
+    def test_version(self) -> None:
+        """--version names the program."""
+        self.assertEqual(self.run_main("--version"), 0)
+        self.assertTrue(self.out[0].startswith("smtpforward "))
