@@ -91,6 +91,7 @@ class Gateway(MultiService):
 
     async def _stop(self) -> None:
         await MultiService.stopService(self)
+        self.target.wind_down()
         await self._within(self.settings.force_shutdown_timeout, self.factory.drain())
         self.factory.abort()
         await self._within(QUIT_TIME, self.target.end())

@@ -121,6 +121,7 @@ class Pool(Generic[C]):
         self._expiry = Watch(clock, self._expire)
         self._ceiling = bounds.max_connections
         self._ceiling_ends = Watch(clock, self._lift_ceiling)
+        self._keeping = True
         self._ending = False
 
     def __repr__(self) -> str:
@@ -271,8 +272,8 @@ class Pool(Generic[C]):
             self._leave_queue(waiter)
             self._busy.add(connection)
             waiter.result.callback(connection)
-        elif len(self._closing) < len(self._waiting):
-            # Only jobs that want a new connection wait: make room for one.
+        elif not self._keeping or len(self._closing) < len(self._waiting):
+            # Shutting down; or only jobs that want a new connection wait: make room for one.
             self._retire(connection)
         else:
             self._idle[connection] = now
@@ -327,11 +328,16 @@ class Pool(Generic[C]):
 
     # -- the end
 
+    def wind_down(self) -> None:
+        """Jobs are still served, but nothing lies idle any more."""
+        self._keeping = False
+        for connection in list(self._idle):
+            self._retire(connection)
+
     def end(self) -> None:
         """Nothing new begins: idle ones say good-bye, waiters are told, busy ones finish."""
         self._ending = True
-        for connection in list(self._idle):
-            self._retire(connection)
+        self.wind_down()
         while self._waiting:
             waiter = self._waiting[0]
             self._leave_queue(waiter)

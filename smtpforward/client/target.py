@@ -38,6 +38,7 @@ class ForwardTarget:
         self._connector = connector
         self._clock = clock
         self._pools: dict[Server, Pool[BackendSession]] = {}
+        self._winding_down = False
         self._ending: Deferred[None] | None = None
 
     @property
@@ -56,6 +57,8 @@ class ForwardTarget:
                 self._clock,
                 lambda: self._emptied(server),
             )
+            if self._winding_down:
+                pool.wind_down()
         return pool
 
     def _emptied(self, server: Server) -> None:
@@ -67,6 +70,12 @@ class ForwardTarget:
     def deliver(self, job: Job) -> Deferred[list[Outcome]]:
         """See :class:`smtpforward.interfaces.IDeliver`."""
         return HandOver(job, self, self._clock).start()
+
+    def wind_down(self) -> None:
+        """The edge is closing: serve what it still brings, and keep no connection idle."""
+        self._winding_down = True
+        for pool in self.pools:
+            pool.wind_down()
 
     def end(self) -> "Deferred[None]":
         """Let idle connections say good-bye; fires when all are closed."""

@@ -1,0 +1,70 @@
+# The project's commands. From a fresh clone `make demo` shows the gateway at work; it needs
+# nothing but Python and its venv module. `make peers`, as root, installs the real servers and
+# clients that the integration tests talk to; without them those tests are skipped, and say so.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# A flat layout is found by twistd only when the editable install is a path entry.
+INSTALL := $(BIN)/python -m pip install -q --disable-pip-version-check \
+	--config-settings editable_mode=compat
+PRIME := $(BIN)/python -c "from twisted.plugin import IPlugin, getPlugins; list(getPlugins(IPlugin))"
+METADATA := setup.cfg pyproject.toml
+
+TRIAL := -m twisted.trial
+UNIT_TESTS = $(shell find tests -name 'test_*.py' -not -path 'tests/integration/*')
+TESTS ?= tests
+PEERS := postfix swaks
+
+.PHONY: demo test load check peers clean
+
+demo: $(VENV)/.installed
+	$(BIN)/smtpforward demo $(ARGS)
+
+test: $(VENV)/.installed-test
+	$(BIN)/python $(TRIAL) $(TESTS)
+
+load: export SMTPFORWARD_FULL = 1
+load: $(VENV)/.installed-test
+	$(BIN)/python $(TRIAL) tests.integration.test_smtp_source
+
+# The layers test is one of the unit tests.
+check: $(VENV)/.installed-dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/mypy -p tests.peers -p tests.integration
+	$(BIN)/coverage erase
+	$(BIN)/coverage run --branch --source=smtpforward $(TRIAL) $(UNIT_TESTS)
+	$(BIN)/coverage report --skip-covered --show-missing
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: $(METADATA) | $(BIN)/python
+	$(INSTALL) -e .
+	$(PRIME)
+	touch $@
+
+$(VENV)/.installed-test: $(VENV)/.installed
+	$(INSTALL) -e '.[test]'
+	touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed-test
+	$(INSTALL) -e '.[dev]'
+	touch $@
+
+# Debian's packages, not configured: nothing is started by their installation.
+peers:
+	@if [ "$$(id -u)" != 0 ]; then echo 'make peers needs root' >&2; exit 77; fi
+	@if dpkg -s $(PEERS) >/dev/null 2>&1; then echo 'installed: $(PEERS)'; else set -e; \
+		export DEBIAN_FRONTEND=noninteractive; \
+		apt-get update -q; \
+		apt-get install -q -y --no-install-recommends debconf; \
+		echo 'postfix postfix/main_mailer_type select No configuration' | debconf-set-selections; \
+		apt-get install -q -y --no-install-recommends $(PEERS); fi
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info _trial_temp* .coverage .coverage.* .mypy_cache \
+		.ruff_cache .hypothesis twisted/plugins/dropin.cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,51 @@
+"""Which programs a test needs: without them it is skipped, or fails where skipping is not allowed.
+
+``SMTPFORWARD_REQUIRE_PEERS=1`` says that they are installed: a skip would hide that they are not.
+"""
+
+import os
+import shutil
+from collections.abc import Mapping
+
+from twisted.trial.unittest import SkipTest
+
+PACKAGES = {
+    "postfix": "postfix",
+    "postconf": "postfix",
+    "smtp-sink": "postfix",
+    "smtp-source": "postfix",
+    "swaks": "swaks",
+}
+
+SEARCH_PATH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/usr/bin"])
+
+
+def find(program: str) -> str | None:
+    """The path of ``program``, also where only an administrator's ``PATH`` looks."""
+    return shutil.which(program, path=SEARCH_PATH)
+
+
+def require(*programs: str, environ: Mapping[str, str] = os.environ) -> list[str]:
+    """The paths of ``programs``.
+
+    :raises SkipTest: naming the Debian packages of those that are missing.
+    :raises AssertionError: in place of it when ``SMTPFORWARD_REQUIRE_PEERS=1``.
+    """
+    paths = {program: find(program) for program in programs}
+    missing = sorted({PACKAGES.get(name, name) for name, path in paths.items() if path is None})
+    if missing:
+        unavailable(f"needs the Debian packages: {', '.join(missing)}", environ)
+    return [path for path in paths.values() if path is not None]
+
+
+def require_root() -> None:
+    """Skip, or fail, unless the tests run as root."""
+    if os.geteuid() != 0:
+        unavailable("needs root")
+
+
+def unavailable(reason: str, environ: Mapping[str, str] = os.environ) -> None:
+    """End the test: it cannot run here."""
+    if environ.get("SMTPFORWARD_REQUIRE_PEERS") == "1":
+        raise AssertionError(reason)
+    raise SkipTest(reason)
