@@ -71,7 +71,8 @@ class Dispatcher:
         partial = transaction.routes[0].partial_rejection
         reply = answers.to_message(outcomes, transaction.id, partial)
         if reply.code != 250:
-            self._learn(transaction, outcomes)
+            if partial == "learn":
+                self._learn(transaction, outcomes)
             self._report(transaction, outcomes)
         self.log.info("{line}", line=transaction.line(reply, self._clock.seconds()))
         return reply

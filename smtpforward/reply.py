@@ -9,6 +9,7 @@ import re
 from attrs import field, frozen
 
 ENHANCED = re.compile(rb"([245])\.(\d{1,3})\.(\d{1,3})(?: |$)")
+MAX_TEXT = 506  # of a reply line of 512 bytes (RFC 5321 4.5.3.1.5)
 UNPRINTABLE = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 
 
@@ -22,6 +23,7 @@ class Reply:
 
     code: int
     lines: tuple[bytes, ...] = field(default=(b"",))
+    _wire: bytes = field(default=b"", init=False, eq=False, repr=False)
 
     @property
     def positive(self) -> bool:
@@ -64,9 +66,13 @@ class Reply:
 
     def wire(self) -> bytes:
         """The bytes of this reply, CRLF included."""
-        if len(self.lines) == 1:
-            return b"%d %b\r\n" % (self.code, UNPRINTABLE.sub(b"?", self.lines[0]))
-        texts = [UNPRINTABLE.sub(b"?", line) for line in self.lines]
+        if not self._wire:
+            # Most replies are constants: made once.
+            object.__setattr__(self, "_wire", self._make_wire())
+        return self._wire
+
+    def _make_wire(self) -> bytes:
+        texts = [UNPRINTABLE.sub(b"?", line)[:MAX_TEXT] for line in self.lines]
         head = b"".join(b"%d-%b\r\n" % (self.code, text) for text in texts[:-1])
         return b"%b%d %b\r\n" % (head, self.code, texts[-1])
 

@@ -99,7 +99,7 @@ class Gateway(MultiService):
 
     async def _within(self, seconds: float, ending: "Deferred[None]") -> None:
         """Wait for ``ending``, but not for longer than that."""
-        waiting = DeferredList([ending])
+        waiting = DeferredList([ending], consumeErrors=True)
         try:
             await waiting.addTimeout(seconds, self._reactor)
         except DeferredTimeout:

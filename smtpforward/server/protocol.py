@@ -156,7 +156,8 @@ class GatewaySMTP(smtp.ESMTP):
                     break
         finally:
             self._pumping = False
-        self._bound_unread()
+        if self._unread or self._paused:
+            self._bound_unread()
 
     def _bound_unread(self) -> None:
         """Pause the transport only above the bound: a paused one notices no end."""
@@ -173,7 +174,6 @@ class GatewaySMTP(smtp.ESMTP):
         line = self._unread.take()
         if line is None:
             return False
-        self._watch.arm(self._settings.inactivity_timeout)
         self.phase = Phase.ANSWERING
         if line is Breach.LENGTH:
             self._reply(answers.LINE_TOO_LONG)
