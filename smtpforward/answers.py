@@ -51,7 +51,10 @@ LOOPING = _reply(554, "5.4.6 too many Received lines: the message is looping")
 
 # To senders and recipients.
 NO_RELAYING = _reply(550, "5.7.1 mail for this domain is not accepted here")
+SPOOFED_SENDER = _reply(550, "5.7.1 this sender's mail comes from its own servers only")
 NO_SOURCE_ROUTES = _reply(550, "5.7.1 routing characters in the local part")
+ONE_RECIPIENT = _reply(452, "4.5.3 one recipient at a time: send this one in the next transaction")
+NO_QUEUE = _reply(451, "4.3.5 mail on this way cannot be taken yet")
 OTHER_ROUTE = _reply(452, "4.5.3 another route: send this recipient in the next transaction")
 
 SENDER_FAULTS = {

@@ -56,7 +56,8 @@ class Client:
     :ivar name: its verified host name, or ``unknown``.
     :ivar helo: the argument of HELO or EHLO, as received.
     :ivar protocol: ``SMTP`` or ``ESMTP``: the ``with`` keyword of RFC 3848.
-    :ivar relaying: whether it may send to every domain.
+    :ivar relaying_by: what lets it send to every domain: ``relay_acl_allow``, its login; or nothing.
+    :ivar user: who has logged in, or empty.
     """
 
     ip: str
@@ -64,7 +65,13 @@ class Client:
     name: str = "unknown"
     helo: bytes = b""
     protocol: str = "SMTP"
-    relaying: bool = False
+    relaying_by: str = ""
+    user: str = ""
+
+    @property
+    def relaying(self) -> bool:
+        """Whether it may send to every domain."""
+        return bool(self.relaying_by)
 
 
 @frozen(slots=True)

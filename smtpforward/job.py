@@ -3,7 +3,7 @@
 import enum
 from typing import TYPE_CHECKING
 
-from attrs import frozen
+from attrs import field, frozen
 
 from smtpforward.envelope import Client, Envelope, Recipient
 from smtpforward.reply import Reply
@@ -44,15 +44,41 @@ class PoolBounds:
     max_messages: int = 100
 
 
+class TLS(enum.Enum):
+    """What a route asks of TLS with its backend."""
+
+    NEVER = "false"
+    OFFERED = "true"
+    REQUIRED = "required"
+    IMPLICIT = "implicit"
+
+
+@frozen(slots=True)
+class Credentials:
+    """A login at a backend. The secret is in no ``repr``.
+
+    :ivar mechanism: ``PLAIN`` or ``LOGIN``: that one and no other.
+    """
+
+    mechanism: str
+    user: str = field(repr=False)
+    password: str = field(repr=False)
+
+
 @frozen(slots=True)
 class Server:
-    """One backend as its pool is keyed: two of these never share a connection."""
+    """One backend as its pool is keyed: two of these never share a connection.
+
+    :ivar host: name or address. ``tls``: the policy, lists of hosts applied.
+    """
 
     host: str
     port: int
     helo: str
     bind: str | None = None
     protocol: str = "smtp"
+    tls: TLS = TLS.NEVER
+    credentials: Credentials | None = None
 
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
@@ -63,11 +89,13 @@ class NextHop:
     """Where and how messages of one route are handed over. Equal ones are one route.
 
     :ivar servers: in the order in which they are tried; at least one.
+    :ivar retry_dead_after: seconds that a server which could not be reached rests.
     """
 
     servers: tuple[Server, ...]
     timeouts: Timeouts = Timeouts()
     bounds: PoolBounds = PoolBounds()
+    retry_dead_after: float = 60.0
 
     def __str__(self) -> str:
         return ", ".join(map(str, self.servers))

@@ -1,8 +1,10 @@
-"""Pure decisions: may this recipient be accepted, and on which route does it travel?
+"""Pure decisions: may this sender and this recipient be accepted, and on which way do they travel?
 
 Nothing here waits or reads a file. A decision says why, in words that name file and rule, so that
 an operator can ask for it without sending mail.
 """
+
+import enum
 
 from attrs import frozen
 
@@ -15,58 +17,142 @@ from smtpforward.reply import Reply
 ROUTING_CHARACTERS = frozenset(b"@%!|")
 
 
+class Delivery(enum.Enum):
+    """Which way a message goes."""
+
+    SMTP_FORWARD = "smtp_forward"
+    OUTBOUND = "outbound"
+
+
+_BY_NAME = {delivery.value: delivery for delivery in Delivery}
+# (relaying, enable_outbound) where ``queue`` does not say it.
+_CHOICE = {
+    (False, True): Delivery.SMTP_FORWARD,
+    (False, False): Delivery.SMTP_FORWARD,
+    (True, True): Delivery.SMTP_FORWARD,
+    (True, False): Delivery.OUTBOUND,
+}
+
+
+@frozen(slots=True)
+class Way:
+    """What decides where and how a recipient is handed over; equal ones share a transaction.
+
+    :ivar next_hop: ``None`` on the way through the outbound queue, which finds it itself.
+    """
+
+    delivery: Delivery
+    next_hop: NextHop | None
+
+    def __str__(self) -> str:
+        return "to the outbound queue" if self.next_hop is None else f"to {self.next_hop}"
+
+
 @frozen(slots=True)
 class Accept:
-    """The recipient travels on ``route``."""
+    """The recipient travels on ``route``, by ``way``."""
 
     route: Route
+    way: Way
     why: str
 
 
 @frozen(slots=True)
 class Refuse:
-    """The recipient gets ``reply``: 4yz when it may come again, 5yz when not."""
+    """The sender or recipient gets ``reply``: 4yz when it may come again, 5yz when not."""
 
     reply: Reply
     why: str
 
 
+def decide_sender(settings: Settings, client: Client, sender: Address) -> Refuse | None:
+    """Why ``sender`` is refused, if it is."""
+    routes = settings.routes
+    if routes.check_sender and not client.relaying and _has_section(routes, sender):
+        why = f"check_sender: {sender.host} has a section, and the client does not relay"
+        return Refuse(answers.SPOOFED_SENDER, why)
+    return None
+
+
 def decide(
-    settings: Settings, client: Client, recipient: Address, taken: NextHop | None = None
+    settings: Settings,
+    client: Client,
+    sender: Address,
+    recipient: Address,
+    taken: Way | None = None,
 ) -> Accept | Refuse:
     """Whether and where one recipient goes.
 
-    :param taken: the next hop of the transaction's first recipient; one transaction has one.
+    :param taken: the way of the transaction's first recipient; one transaction has one.
     """
     if not client.relaying and not ROUTING_CHARACTERS.isdisjoint(recipient.local):
         return Refuse(answers.NO_SOURCE_ROUTES, "routing characters in the local part")
     why = _acceptable(settings, client, recipient)
     if why is None:
-        return Refuse(
-            answers.NO_RELAYING, "the domain is not in host_list, the client not relaying"
-        )
-    route = select(settings.routes, recipient)
-    if taken is not None and route.next_hop != taken:
+        return Refuse(answers.NO_RELAYING, _not_acceptable(settings, recipient))
+    route, chosen = select(settings.routes, sender, recipient)
+    way = way_of(route, client.relaying)
+    if taken is not None and route.one_message_per_rcpt:
+        return Refuse(answers.ONE_RECIPIENT, "one_message_per_rcpt: one recipient a transaction")
+    if taken is not None and way != taken:
         # RFC 5321 4.5.3.1.10: the sender brings what got 452 in a further transaction.
-        return Refuse(answers.OTHER_ROUTE, f"route {route.section or 'default'} differs")
-    return Accept(route, why)
+        return Refuse(answers.OTHER_ROUTE, f"the way of {chosen} differs from the first one's")
+    return Accept(route, way, f"{why}; {chosen}; {_why_delivery(route, client.relaying)}")
 
 
-def select(routes: Routes, recipient: Address) -> Route:
-    """The section of the recipient's domain, or the default route."""
-    return routes.sections.get(recipient.host, routes.default)
+def way_of(route: Route, relaying: bool) -> Way:
+    """The way of ``route``'s messages, from a client that relays or does not."""
+    delivery = choose_delivery(relaying, route.queue, route.enable_outbound)
+    return Way(delivery, route.next_hop if delivery is Delivery.SMTP_FORWARD else None)
+
+
+def choose_delivery(relaying: bool, queue: str | None, enable_outbound: bool) -> Delivery:
+    """Forwarding or the outbound queue: ``queue`` says it, else the other two."""
+    return _BY_NAME[queue] if queue else _CHOICE[relaying, enable_outbound]
+
+
+def _why_delivery(route: Route, relaying: bool) -> str:
+    if route.queue:
+        return f"queue={route.queue}"
+    if not relaying:
+        return "forwarded: the client does not relay"
+    return f"enable_outbound={'true' if route.enable_outbound else 'false'}"
+
+
+def select(routes: Routes, sender: Address, recipient: Address) -> tuple[Route, str]:
+    """The route that the selector picks, and its name in words."""
+    if routes.domain_selector == "rcpt_to":
+        keys: tuple[str, ...] = (recipient.host,)
+    else:
+        keys = (str(sender).lower(), sender.host) if sender.domain else ()
+    for key in keys:
+        route = routes.sections.get(key)
+        if route is not None:
+            return route, f"section [{route.section}] of smtp_forward.ini"
+    return routes.default, "the default route of smtp_forward.ini"
+
+
+def _has_section(routes: Routes, address: Address) -> bool:
+    return bool(address.domain) and address.host in routes.sections
 
 
 def _acceptable(settings: Settings, client: Client, recipient: Address) -> str | None:
     if client.relaying:
-        return "the client relays: relay_acl_allow"
+        return f"the client relays: {client.relaying_by}"
     if not recipient.domain:
         return "postmaster is always accepted"
+    if recipient.host in settings.access.hosts:
+        return f"{recipient.host} is in host_list"
     if is_local(settings.access, recipient.host):
-        return "the domain is in host_list"
-    if settings.routes.check_recipient and recipient.host in settings.routes.sections:
-        return "the domain has a section, and check_recipient=true"
+        return f"{recipient.host} matches host_list_regex"
+    if settings.routes.check_recipient and _has_section(settings.routes, recipient):
+        return f"{recipient.host} has a section in smtp_forward.ini, and check_recipient=true"
     return None
+
+
+def _not_acceptable(settings: Settings, recipient: Address) -> str:
+    checked = " nor a section" if settings.routes.check_recipient else ""
+    return f"the client does not relay, and {recipient.host} is not in host_list{checked}"
 
 
 def is_local(access: Access, domain: str) -> bool:

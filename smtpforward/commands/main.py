@@ -11,9 +11,10 @@ from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import NoReturn
 
-from smtpforward.commands import check, demo
+from smtpforward.commands import check, demo, route
+from smtpforward.commands.settings import UnreadableSettings
 
-COMMANDS = (check, demo)
+COMMANDS = (check, route, demo)
 EX_USAGE = 64
 
 
@@ -27,7 +28,10 @@ class _Parser(argparse.ArgumentParser):
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one subcommand; the exit code."""
     arguments = _parser().parse_args(argv)
-    code: int = arguments.run(arguments)
+    try:
+        code: int = arguments.run(arguments)
+    except UnreadableSettings as error:
+        return error.code
     return code
 
 

@@ -154,6 +154,8 @@ def _warn(
     inactivity: Values = server.values[MAIN]
     for text in routes.late_first(found, inactivity["inactivity_timeout"]):
         report.warn(text)
+    for text in routes.backscatter(found):
+        report.warn(text)
     ignored = [*server.ignored, *forward.ignored]
     if ignored:
         report.warn(f"this gateway lacks, and ignores: {', '.join(ignored)}")

@@ -13,7 +13,7 @@ from attrs import define, field
 from smtpforward.config import names
 from smtpforward.config.dialect import MAIN
 from smtpforward.config.problems import Place, Report, shown
-from smtpforward.config.reading import NOT_YET, Reading
+from smtpforward.config.reading import Reading
 from smtpforward.config.settings import Route, Routes
 from smtpforward.job import NextHop, PoolBounds, Server, Timeouts
 
@@ -49,7 +49,13 @@ def build(reading: Reading, path: str, me: str, report: Report) -> Routes:
     if top["host"] is None and (MAIN, "host") not in reading.places:
         report.add(Place(path), "host", "is not set", "host=NAME: where mail goes by default")
     default = builder.route("", MAIN, top)
-    return Routes(default, dict(builder.sections(top)), top["check_recipient"])
+    return Routes(
+        default,
+        dict(builder.sections(top)),
+        top["check_recipient"],
+        top["check_sender"],
+        top["domain_selector"],
+    )
 
 
 def late_first(routes: Routes, inactivity_timeout: float) -> Iterator[str]:
@@ -61,6 +67,16 @@ def late_first(routes: Routes, inactivity_timeout: float) -> Iterator[str]:
         yield f"timeout is not below forward_timeout {_where(idle)}"
     if forward:
         yield f"forward_timeout is not below inactivity_timeout {_where(forward)}"
+
+
+def backscatter(routes: Routes) -> Iterator[str]:
+    """The routes on which mail of strangers is queued: its bounces go to forged senders."""
+    queued = [r for r in (routes.default, *routes.sections.values()) if r.queue == "outbound"]
+    if queued:
+        yield (
+            f"queue=outbound {_where(queued)} queues mail of clients that do not relay as well:"
+            " what then cannot be delivered bounces to senders that may be forged"
+        )
 
 
 def _where(routes: list[Route]) -> str:
@@ -82,13 +98,13 @@ class _Builder:
         """Each section's domain and route."""
         seen: dict[str, str] = {}
         for name, own in self.reading.values.items():
-            domain = self._domain(name) if name != MAIN else None
+            domain = self._key(name) if name != MAIN else None
             if domain is None:
                 continue
             if domain in seen:
                 first = f"[{seen[domain]}], line {self._place(seen[domain]).line}"
-                message = f"[{name}] means the same domain as {first}"
-                self.report.add(self._place(name), None, message, "one section for the domain")
+                message = f"[{name}] means the same as {first}"
+                self.report.add(self._place(name), None, message, "one section for both")
             else:
                 seen[domain] = name
                 yield domain, self.route(name, name, inherit(top, own))
@@ -101,7 +117,14 @@ class _Builder:
             hop = self.hops[asked] = self._next_hop(values)
         self._check_bind(section, hop.servers[0])
         self._compare_bounds(section, hop)
-        return Route(label, hop, values["partial_rejection"])
+        return Route(
+            label,
+            hop,
+            values["partial_rejection"],
+            values["queue"],
+            values["enable_outbound"],
+            values["one_message_per_rcpt"],
+        )
 
     def _next_hop(self, values: Values) -> NextHop:
         # Where the host is missing or wrong there is a problem already.
@@ -139,20 +162,21 @@ class _Builder:
                 )
                 self.report.add(self._place(section, key), key, message, "the same in both")
 
-    def _domain(self, section: str) -> str | None:
+    def _key(self, section: str) -> str | None:
+        """The domain, or the address, that a section is for."""
+        local, at, host = section.rpartition("@")
         place = self._place(section)
         try:
-            if "@" in section:
-                names.domain(section.rpartition("@")[2])
-                message = f"the section of an address, [{section}], {NOT_YET}"
-                remedy = "the section of its domain: it needs domain_selector=mail_from"
-                self.report.add(place, None, message, remedy)
-                return None
-            return names.domain(section)
+            domain = names.domain(host)
         except ValueError:
-            message = f"section {shown(section)} is no domain"
+            message = f"section {shown(section)} is no domain and no address"
             self.report.add(place, None, message, "a section such as [example.com]")
             return None
+        if at and self.reading.values[MAIN]["domain_selector"] != "mail_from":
+            message = f"[{section}] is for a sender, and the sender selects no section"
+            self.report.add(place, None, message, f"domain_selector=mail_from, or [{domain}]")
+            return None
+        return f"{local.lower()}@{domain}" if at else domain
 
     def _place(self, section: str, key: str = "") -> Place:
         """Where ``key`` is set, else the section's header, else the file."""

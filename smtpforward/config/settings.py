@@ -35,25 +35,34 @@ class Route:
 
     :ivar section: its name as written, or ``""`` for the top level.
     :ivar next_hop: where its messages go; part of the route's identity, as the section is not.
+    :ivar queue: which way its messages go, where the section says it.
+    :ivar enable_outbound: whether mail of clients that relay is forwarded, as all other mail is.
     :ivar partial_rejection: what a transaction gets of which the backend refuses some recipients.
     """
 
     section: str
     next_hop: NextHop
     partial_rejection: Literal["learn", "reject"] = "learn"
+    queue: Literal["smtp_forward", "outbound"] | None = None
+    enable_outbound: bool = True
+    one_message_per_rcpt: bool = False
 
 
 @frozen
 class Routes:
     """All of ``smtp_forward.ini``.
 
-    :ivar sections: by domain, lower case, A-labels.
+    :ivar sections: by domain, lower case, A-labels; by whole address, lower case, where the
+        selector is the sender.
     :ivar check_recipient: whether a section makes its domain acceptable.
+    :ivar check_sender: whether only who relays may send from a section's domain.
     """
 
     default: Route
     sections: Mapping[str, Route] = field(factory=dict)
     check_recipient: bool = False
+    check_sender: bool = False
+    domain_selector: Literal["rcpt_to", "mail_from"] = "rcpt_to"
 
 
 @frozen
@@ -71,6 +80,77 @@ class Access:
 
 
 @frozen
+class Certificate:
+    """A key with its certificate and the chain above it, as PEM.
+
+    :ivar names: the DNS names that the certificate is for, lower case, wildcards as they stand.
+    :ivar path: where it was read, for messages.
+    """
+
+    key: bytes = field(repr=False)
+    chain: bytes = field(repr=False)
+    names: tuple[str, ...] = ()
+    path: str = ""
+
+
+@frozen
+class HostSet:
+    """Names, addresses and networks of other hosts."""
+
+    names: frozenset[str] = frozenset()
+    networks: Networks = field(factory=Networks)
+
+    def __contains__(self, host: object) -> bool:
+        """Whether ``host``, a lower-case name or an address, is one of them."""
+        return host in self.names or host in self.networks
+
+
+@frozen
+class ServerTLS:
+    """``tls.ini`` for the edge.
+
+    :ivar certificates: the first is the default, each is chosen by the name that a client asks for.
+    :ivar ciphers: in OpenSSL's words, or ``None`` for its defaults. ``min_version``: ``TLSv1.2``.
+    """
+
+    certificates: tuple[Certificate, ...]
+    ciphers: str | None = None
+    min_version: str = "TLSv1.2"
+    no_starttls_ports: frozenset[int] = frozenset()
+
+
+@frozen
+class ClientTLS:
+    """``[outbound]`` of ``tls.ini``.
+
+    :ivar certificate: shown to backends. ``ca``: PEM of roots trusted beside the system's.
+    :ivar reject_unauthorized: whether TLS that was merely offered is verified too.
+    """
+
+    certificate: Certificate | None = None
+    ciphers: str | None = None
+    min_version: str = "TLSv1.2"
+    ca: bytes = field(default=b"", repr=False)
+    reject_unauthorized: bool = False
+    no_tls_hosts: HostSet = HostSet()
+    force_tls_hosts: HostSet = HostSet()
+
+
+@frozen
+class Logins:
+    """``auth_flat_file.ini``.
+
+    :ivar methods: of ``PLAIN``, ``LOGIN`` and ``CRAM-MD5``, in the order announced.
+    :ivar users: name to secret, plain or an argon2 or scrypt hash.
+    :ivar constrain_sender: whether a user sends only from the domain in its own name.
+    """
+
+    methods: tuple[str, ...] = ()
+    users: Mapping[str, str] = field(factory=dict, repr=False)
+    constrain_sender: bool = True
+
+
+@frozen
 class Settings:
     """The whole configuration directory.
 
@@ -79,6 +159,9 @@ class Settings:
         The system's name may well be that of another server on this host.
     :ivar inactivity_timeout: seconds of a client's silence.
     :ivar force_shutdown_timeout: seconds that transactions in flight get at the end.
+    :ivar smtps_port: listeners on it speak TLS at once.
+    :ivar auth_allow_plaintext: whether logins are taken without TLS, from anywhere.
+    :ivar tls: the edge's, where there is a certificate. ``client_tls``: towards backends.
     :ivar spool_dir: where a large message is kept while it passes.
     :ivar warnings: for the log and for ``check``; they do not stop the start.
     """
@@ -92,4 +175,9 @@ class Settings:
     inactivity_timeout: float = 300.0
     force_shutdown_timeout: float = 30.0
     spool_dir: str = "/tmp"  # noqa: S108 -- a spooled file has no name
+    smtps_port: int = 465
+    auth_allow_plaintext: bool = False
+    tls: ServerTLS | None = None
+    client_tls: ClientTLS = ClientTLS()
+    logins: Logins = Logins()
     warnings: tuple[str, ...] = ()

@@ -120,7 +120,7 @@ enable_tls = switch(required, implicit, default=None)
 enable_outbound = boolean(default=true)
 one_message_per_rcpt = boolean(default=false)
 strict_8bit = boolean(default=false)
-queue = anything(default=None)
+queue = option(smtp_forward, outbound, default=None)
 auth_type = anything(default=None)
 auth_user = anything(default=None)
 auth_pass = anything(default=None)
@@ -149,15 +149,10 @@ FORWARD = Spec(
 """,
     working={
         ("main", "enable_tls"): {False: "false"},
-        ("main", "enable_outbound"): {True: "true"},
-        ("main", "check_sender"): {False: "false"},
-        ("main", "domain_selector"): {"rcpt_to": "rcpt_to"},
-        ("main", "one_message_per_rcpt"): {False: "false"},
         ("main", "split_routes"): {"defer": "defer"},
         ("main", "strict_8bit"): {False: "false"},
     },
     later={
-        ("main", "queue"): LEAVE_OUT,
         ("main", "auth_type"): LEAVE_OUT,
         ("main", "auth_user"): LEAVE_OUT,
         ("main", "auth_pass"): LEAVE_OUT,

@@ -6,6 +6,7 @@ a change of settings touches only transactions that begin later.
 
 from collections.abc import Callable
 
+from twisted.logger import Logger
 from twisted.mail.interfaces import IMessageDelivery
 from twisted.mail.smtp import SMTPServerError
 from zope.interface import implementer
@@ -35,6 +36,8 @@ class RoutingDelivery:
     :ivar transaction: the facts so far.
     """
 
+    log = Logger()
+
     def __init__(
         self, settings: Settings, dispatcher: Dispatcher, transaction: Transaction
     ) -> None:
@@ -42,9 +45,17 @@ class RoutingDelivery:
         self._settings = settings
         self._dispatcher = dispatcher
         self._message: Message | None = None
+        self._way: routing.Way | None = None
 
     def validateFrom(self, helo: tuple[bytes, bytes], origin: Address) -> Address:
-        """``origin`` is accepted; the facts are in the transaction."""
+        """``origin``, accepted.
+
+        :raise Refusal: with the reply that this sender gets.
+        """
+        transaction = self.transaction
+        refused = routing.decide_sender(self._settings, transaction.client, origin)
+        if refused is not None:
+            raise Refusal(answers.signed(refused.reply, transaction.id))
         return origin
 
     def validateTo(self, user: Recipient) -> Callable[[], Message]:
@@ -55,15 +66,22 @@ class RoutingDelivery:
         transaction = self.transaction
         if len(transaction.recipients) >= self._settings.limits.recipients:
             raise Refusal(answers.TOO_MANY_RECIPIENTS)
-        taken = transaction.routes[0].next_hop if transaction.routes else None
-        decision = routing.decide(self._settings, transaction.client, user.address, taken)
+        decision = routing.decide(
+            self._settings, transaction.client, transaction.sender, user.address, self._way
+        )
         if isinstance(decision, routing.Refuse):
             raise Refusal(answers.signed(decision.reply, transaction.id))
+        if decision.way.next_hop is None:
+            self.log.error(
+                "id={id}: {why}: there is no outbound queue", id=transaction.id, why=decision.why
+            )
+            raise Refusal(answers.signed(answers.NO_QUEUE, transaction.id))
         learned = self._dispatcher.learned.recall(
             decision.route.next_hop, transaction.sender, user.address
         )
         if learned is not None:
             raise Refusal(learned)
+        self._way = decision.way
         transaction.recipients.append(user)
         transaction.routes.append(decision.route)
         return self.message

@@ -39,8 +39,8 @@ class GatewaySession:
         dispatcher: Dispatcher,
         clock: Clock,
     ) -> None:
-        relaying = client.ip in settings().access.relays
-        self.client = attrs.evolve(client, relaying=relaying)
+        relays = client.ip in settings().access.relays
+        self.client = attrs.evolve(client, relaying_by="relay_acl_allow") if relays else client
         self._settings = settings
         self._dispatcher = dispatcher
         self._clock = clock

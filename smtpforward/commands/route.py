@@ -1,0 +1,89 @@
+"""``smtpforward route``: what the gateway would do with a transaction, and why; nothing is sent.
+
+The recipients are those of one transaction, in order: a second one may be deferred because of the
+first. Exit code 1 when the sender or a recipient is refused or deferred.
+"""
+
+import argparse
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from smtpforward import answers
+from smtpforward.address import Fault, parse_recipient, parse_sender
+from smtpforward.commands import settings as directory
+from smtpforward.config import Settings
+from smtpforward.envelope import Address, Client
+from smtpforward.routing import Accept, Refuse, Way, decide, decide_sender
+
+if TYPE_CHECKING:
+    Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
+
+EX_REFUSED = 1
+
+
+def add_parser(subparsers: "Subparsers") -> None:
+    """Offer the subcommand."""
+    text = "say where mail would go, and why"
+    parser = subparsers.add_parser("route", help=text, description=f"{text.capitalize()}.")
+    directory.add_argument(parser)
+    parser.add_argument(
+        "--from", dest="sender", metavar="ADDRESS", default="", help="default: the null sender"
+    )
+    parser.add_argument(
+        "--client", metavar="IP", default="", help="the client's address; default: a stranger's"
+    )
+    parser.add_argument("--auth", action="store_true", help="the client has logged in")
+    parser.add_argument("recipients", metavar="RCPT", nargs="+", help="recipients, in order")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print the decisions; the exit code."""
+    settings = directory.read(arguments.config)
+    client = client_at(settings, arguments.client, arguments.auth)
+    good = True
+    for accepted, line in explain(settings, client, arguments.sender, arguments.recipients):
+        print(line)
+        good = good and accepted
+    return directory.EX_OK if good else EX_REFUSED
+
+
+def client_at(settings: Settings, ip: str, authenticated: bool) -> Client:
+    """The client that connects from ``ip``."""
+    by = "relay_acl_allow" if ip in settings.access.relays else ""
+    return Client(ip, 0, relaying_by="its login" if authenticated else by)
+
+
+def explain(
+    settings: Settings, client: Client, sender: str, recipients: Sequence[str]
+) -> Iterator[tuple[bool, str]]:
+    """Whether the sender and each recipient are accepted, and a line that says why."""
+    path = parse_sender(b"FROM:<%b>" % sender.encode("utf-8"))
+    if isinstance(path, Fault):
+        yield False, f"<{sender}>: {answers.SENDER_FAULTS[path].text}"
+        return
+    refused = decide_sender(settings, client, path.address)
+    if refused is not None:
+        yield False, _refused(sender, refused)
+        return
+    taken: Way | None = None
+    for recipient in recipients:
+        decision = _decide(settings, client, path.address, recipient, taken)
+        if isinstance(decision, Accept):
+            taken = taken or decision.way
+            yield True, f"<{recipient}>: {decision.way}: {decision.why}"
+        else:
+            yield False, _refused(recipient, decision)
+
+
+def _decide(
+    settings: Settings, client: Client, sender: Address, recipient: str, taken: Way | None
+) -> Accept | Refuse:
+    path = parse_recipient(b"TO:<%b>" % recipient.encode("utf-8"))
+    if isinstance(path, Fault):
+        return Refuse(answers.RECIPIENT_FAULTS[path], "not an address")
+    return decide(settings, client, sender, path.address, taken)
+
+
+def _refused(address: str, refused: Refuse) -> str:
+    return f"<{address}>: {refused.reply.text}: {refused.why}"

@@ -1,0 +1,47 @@
+"""The configuration directory as every subcommand takes it."""
+
+import argparse
+import os
+import sys
+
+from smtpforward.config import ConfigurationError, Settings, load
+
+EX_OK = 0
+EX_NOINPUT = 66
+EX_CONFIG = 78
+DEFAULT_DIRECTORY = "/etc/smtpforward"
+
+
+class UnreadableSettings(Exception):  # noqa: N818 -- it says what happened
+    """There are no settings; what is wrong has been said on standard error.
+
+    :ivar code: the exit code.
+    """
+
+    def __init__(self, code: int) -> None:
+        Exception.__init__(self, code)
+        self.code = code
+
+
+def add_argument(parser: argparse.ArgumentParser) -> None:
+    """Offer ``--config``."""
+    parser.add_argument(
+        "--config", metavar="DIR", default=DEFAULT_DIRECTORY, help="default: %(default)s"
+    )
+
+
+def read(directory: str) -> Settings:
+    """The settings of ``directory``.
+
+    :raise UnreadableSettings: when there are none.
+    """
+    if not os.path.isdir(directory):
+        print(f"{directory}: there is no such directory; --config DIR names it", file=sys.stderr)
+        raise UnreadableSettings(EX_NOINPUT)
+    try:
+        return load(directory)
+    except ConfigurationError as error:
+        count = len(error.problems)
+        print(error, file=sys.stderr)
+        print(f"{count} problem{'s' * (count != 1)} in {directory}", file=sys.stderr)
+        raise UnreadableSettings(EX_CONFIG) from None
