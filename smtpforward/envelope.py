@@ -56,7 +56,7 @@ class Client:
     :ivar name: its verified host name, or ``unknown``.
     :ivar helo: the argument of HELO or EHLO, as received.
     :ivar protocol: ``SMTP`` or ``ESMTP``: the ``with`` keyword of RFC 3848.
-    :ivar relaying_by: what lets it send to every domain: ``relay_acl_allow``, its login; or nothing.
+    :ivar relaying_by: what lets it send to every domain: its network, its login; or nothing.
     :ivar user: who has logged in, or empty.
     """
 

@@ -1,0 +1,83 @@
+"""Which server of a next hop is tried, and in what order: those that could not be reached rest.
+
+A server that failed is left out for a time. Then it is probed, by a connection that no message
+waits for, and comes back when that succeeds. When all rest, they are tried all the same: the one
+that has rested longest first.
+"""
+
+from collections.abc import Callable, Sequence
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from smtpforward.job import NextHop, Server
+from smtpforward.net.clock import Clock
+
+Probe = Callable[[Server, NextHop], "Deferred[object]"]
+
+
+class RestingHosts:
+    """The servers that could not be reached.
+
+    :param probe: opens and closes a connection; fails when the server still cannot be reached.
+    """
+
+    log = Logger()
+
+    def __init__(self, clock: Clock, probe: Probe) -> None:
+        self._clock = clock
+        self._probe = probe
+        self._since: dict[Server, float] = {}
+        self._timers: dict[Server, IDelayedCall] = {}
+
+    def order(self, next_hop: NextHop) -> Sequence[Server]:
+        """The servers of ``next_hop`` in the order in which a job tries them."""
+        servers = next_hop.servers
+        if not self._since or len(servers) == 1:
+            return servers
+        resting = [server for server in servers if server in self._since]
+        if not resting:
+            return servers
+        up = [server for server in servers if server not in self._since]
+        return up + sorted(resting, key=self._since.__getitem__)
+
+    def failed(self, server: Server, next_hop: NextHop) -> None:
+        """``server`` could not be reached: it rests, if there is another one."""
+        if len(next_hop.servers) == 1:
+            return
+        if server not in self._since:
+            self.log.warn("{server} rests: it cannot be reached", server=str(server))
+        self._since[server] = self._clock.seconds()
+        if server not in self._timers:
+            self._probe_later(server, next_hop)
+
+    def reached(self, server: Server) -> None:
+        """``server`` has taken a connection."""
+        if self._since.pop(server, None) is not None:
+            self.log.info("{server} is back", server=str(server))
+            timer = self._timers.pop(server, None)
+            if timer is not None:
+                timer.cancel()
+
+    def stop(self) -> None:
+        """Probe no more."""
+        for timer in self._timers.values():
+            timer.cancel()
+        self._timers.clear()
+
+    def _probe_later(self, server: Server, next_hop: NextHop) -> None:
+        delay = next_hop.retry_dead_after
+        self._timers[server] = self._clock.callLater(delay, self._try, server, next_hop)
+
+    def _try(self, server: Server, next_hop: NextHop) -> None:
+        del self._timers[server]
+        probing = self._probe(server, next_hop)
+        probing.addCallbacks(
+            lambda _: self.reached(server), self._still_down, errbackArgs=(server, next_hop)
+        )
+
+    def _still_down(self, failure: Failure, server: Server, next_hop: NextHop) -> None:
+        if server in self._since and server not in self._timers:
+            self._probe_later(server, next_hop)
