@@ -7,6 +7,7 @@ from contextlib import redirect_stderr, redirect_stdout
 from twisted.trial.unittest import SynchronousTestCase
 
 from smtpforward.commands.main import main
+from tests.test_config_tls import PAIR
 
 
 class CommandCase(SynchronousTestCase):
@@ -23,11 +24,12 @@ class CommandCase(SynchronousTestCase):
         self.out, self.err = out.getvalue().splitlines(), err.getvalue().splitlines()
         return code
 
-    def directory(self, forward: str) -> str:
+    def directory(self, forward: str, **files: str) -> str:
         """A configuration directory."""
         path = self.mktemp()
         os.makedirs(path)
-        for name, text in {"me": "mail.example\n", "smtp_forward.ini": forward}.items():
+        files = {"me": "mail.example\n", "smtp_forward.ini": forward, **files}
+        for name, text in files.items():
             with open(os.path.join(path, name), "w", encoding="utf-8") as file:
                 file.write(text)
         return path
@@ -42,7 +44,7 @@ class CheckTests(CommandCase):
         self.assertEqual(self.run_main("check", "--config", path), 0)
         self.assertEqual(self.err, [])
         self.assertEqual(
-            self.out[:7],
+            self.out[:9],
             [
                 "name: mail.example",
                 "listen: tcp6:25:interface=\\:\\:",
@@ -51,10 +53,27 @@ class CheckTests(CommandCase):
                 "hosts: 0",
                 "sections are hosts: yes",
                 "relay networks: 0",
+                "certificates: none",
+                "logins: 0 users, no methods",
             ],
         )
-        self.assertEqual(len(self.out), 8)
-        self.assertTrue(self.out[7].startswith("warning: connections to backends are in the clear"))
+
+    def test_notes_and_warnings(self) -> None:
+        """Defaults that are not Haraka's are noted; what is unusual is a warning."""
+        path = self.directory("host=192.0.2.1\nenable_tls=no\n")
+        self.assertEqual(self.run_main("check", "--config", path), 0)
+        note, warning = self.out[9:]
+        self.assertTrue(note.startswith("note: enable_outbound is not set in smtp_forward.ini"))
+        self.assertTrue(warning.startswith("warning: nobody's mail is accepted"))
+
+    def test_certificates_and_logins(self) -> None:
+        """Certificates are listed by their names, users are counted."""
+        files = {name: data.decode() for name, data in PAIR.items()}
+        files["auth_flat_file.ini"] = "[core]\nmethods=PLAIN\n[users]\na=b\nc=d\n"
+        path = self.directory("host=192.0.2.1\n", **files)
+        self.assertEqual(self.run_main("check", "--config", path), 0)
+        self.assertIn("certificates: mail.example.com *.example.net", self.out)
+        self.assertIn("logins: 2 users, PLAIN", self.out)
 
     def test_bad(self) -> None:
         """Every problem is a line on standard error, the last line counts, the exit code is 78."""

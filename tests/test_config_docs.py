@@ -7,13 +7,14 @@ from configobj import ConfigObj
 from twisted.trial.unittest import SynchronousTestCase
 
 from smtpforward.config.dialect import MAIN
-from smtpforward.config.spec import FORWARD, SERVER, WHOLE_SECTION, Spec
+from smtpforward.config.spec import FORWARD, LOGINS, SERVER, WHOLE_SECTION, Spec
+from smtpforward.config.spec_tls import TLS
 
 DOCUMENT = os.path.join(
     os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "docs", "settings.md"
 )
 ROW = re.compile(r"^\| `(?:\[(\w+)\] )?(\w+)` \|.*\|([^|]*)\|$", re.MULTILINE)
-DEFAULT = re.compile(r"default=(\w+)")
+DEFAULT = re.compile(r"default=([\w.]+)")
 
 
 def documented(heading: str) -> dict[tuple[str, str], str]:
@@ -29,7 +30,8 @@ def working(spec: Spec) -> dict[tuple[str, str], str | None]:
     known = ConfigObj(spec.text.splitlines(), interpolation=False, list_values=False, _inspec=True)
     found = {}
     for section in known.sections:
-        for key in known[section].scalars if section != "__many__" else ():
+        keys = [key for key in known[section].scalars if key != "__many__"]
+        for key in keys if section != "__many__" else ():
             if not {(section, key), (section, WHOLE_SECTION)} & spec.later.keys():
                 default = DEFAULT.search(known[section][key])
                 assert default is not None
@@ -45,6 +47,8 @@ class SettingsDocumentTests(SynchronousTestCase):
         for heading, spec in {
             "`smtp.ini` and `connection.ini`": SERVER,
             "`smtp_forward.ini`": FORWARD,
+            "`tls.ini`": TLS,
+            "`auth_flat_file.ini`": LOGINS,
         }.items():
             told, known = documented(heading), working(spec)
             self.assertEqual(told.keys(), known.keys())

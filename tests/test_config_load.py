@@ -18,8 +18,11 @@ from smtpforward.job import NextHop, PoolBounds, Server, Timeouts
 ETC = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "etc")
 FORWARD = "host=127.0.0.1\nenable_tls=false\ncheck_recipient=true\n"
 
-# The ; before a key that shows its default: these have none to show.
-COMMENTED = re.compile(r"^;(?!bind|spool_dir)(?=\w+=)", re.MULTILINE)
+# The ; before a key that shows its default: these have none to show, or an example.
+COMMENTED = re.compile(
+    r"^;(?!bind|spool_dir|forwarding|auth_|queue|key|cert|ciphers|minVersion=TLSv1.3|ca=)(?=\w+=)",
+    re.MULTILINE,
+)
 KEYS = (
     "host",
     "port",
@@ -28,6 +31,10 @@ KEYS = (
     "enable_tls",
     "queue",
     "auth_pass",
+    "auth_pass_file",
+    "forwarding_host_pool",
+    "minVersion",
+    "force_tls_hosts",
     "x",
     "key[]",
     "host[]",
@@ -155,9 +162,8 @@ class GoodTests(DirectoryCase):
     def test_working_values(self) -> None:
         """Keys of which one value works so far take that one."""
         self.load(
-            smtp_ini="nodes=0\nbare_newline=reject\nsmtps_port=465\nauth_allow_plaintext=no\n",
-            smtp_forward_ini=FORWARD + "enable_outbound=1\ncheck_sender=no\nstrict_8bit=0\n"
-            "domain_selector=rcpt_to\none_message_per_rcpt=off\nsplit_routes=defer\n",
+            smtp_ini="nodes=0\nbare_newline=reject\n",
+            smtp_forward_ini=FORWARD + "strict_8bit=0\nsplit_routes=defer\n",
         )
 
     def test_lists(self) -> None:
@@ -210,10 +216,10 @@ class SectionTests(DirectoryCase):
         self.assertIn("[A.example], line 4", problem.message)
 
     def test_no_domain(self) -> None:
-        """A section that is no domain is a problem; that of an address does not work yet."""
+        """A section that is no domain is a problem; so is an address where senders select none."""
         for name in ("a b", "192.0.2.1", "*.example", "@", "a@b@", "a..b"):
             self.assertIn("is no domain", self.forward(f"[{name}]\n").message, name)
-        self.assertIn("not work in this version", self.forward("[a@b.example]\n").message)
+        self.assertIn("is for a sender", self.forward("[a@b.example]\n").message)
 
     def test_section_named_default(self) -> None:
         """A section whose name ConfigObj reserves is checked like any other."""
@@ -314,9 +320,12 @@ class WrongTests(DirectoryCase):
         self.load(smtp_ini="listen=127.0.0.1:0,127.0.0.1:0")
 
     def test_listen_tls(self) -> None:
-        """The port of TLS from the first byte cannot be listened on: it would speak plain SMTP."""
+        """Without a certificate the port of TLS from the first byte cannot be listened on."""
         for listen in ("127.0.0.1:465", "tcp:465"):
             self.assertIn("TLS", self.only(smtp_ini=f"listen={listen}").message)
+        problem = self.only(smtp_ini="smtps_port=4650\nlisten[]=127.0.0.1:465\nlisten[]=[::1]:4650")
+        self.assertEqual((problem.line, problem.key), (2, "listen"))
+        self.assertIn("[::1]:4650", problem.message)
 
     def test_unknown(self) -> None:
         """An unknown key is a problem: a near miss is named, otherwise what is known."""
@@ -324,7 +333,7 @@ class WrongTests(DirectoryCase):
         self.assertEqual(self.forward("Port=5\n").remedy, "did you mean port?")
         remedy = self.forward("[a.example]\nzzz=5\n").remedy
         self.assertIn("one of host, port", remedy)
-        self.assertNotIn("auth_pass", remedy)
+        self.assertIn("auth_pass", remedy)
         self.assertEqual(self.only(smtp_ini="bytes=5").remedy, "write it in [max]")
         self.assertEqual(
             self.only(smtp_ini="[max]\nnodes=0").remedy, "write it before the first section"
@@ -333,22 +342,15 @@ class WrongTests(DirectoryCase):
 
     def test_not_yet(self) -> None:
         """A key or value that this version cannot obey is a problem, not without effect."""
-        for text in (
-            *("enable_tls=required", "enable_tls=yes", "enable_outbound=no", "check_sender=1"),
-            *("domain_selector=mail_from", "one_message_per_rcpt=1", "split_routes=queue"),
-            *("strict_8bit=1", "queue=outbound", "auth_type=plain", "auth_user=a", "auth_pass=b"),
-            *("auth_pass_file=/x", "forwarding_host_pool=a:1,b:2", "forwarding_host_pool[]=a"),
-            "dead_forwarding_host_retry_secs=1",
-        ):
-            head = FORWARD.replace("enable_tls=false\n", "") if "enable_tls" in text else FORWARD
-            problem = self.only(smtp_forward_ini=head + text)
+        for text in ("split_routes=queue", "strict_8bit=1"):
+            problem = self.forward(text)
             self.assertIn("in this version yet", problem.message, text)
             self.assertTrue(problem.remedy, text)
-        problem = self.forward("[a.example]\nenable_outbound=false\n")
-        self.assertEqual(problem.remedy, "enable_outbound=true, or leave the key out")
+        problem = self.forward("[a.example]\nstrict_8bit=true\n")
+        self.assertEqual(problem.remedy, "strict_8bit=false, or leave the key out")
         for text in (
-            *("nodes=2", "nodes=cpus", "bare_newline=normalize", "auth_allow_plaintext=true"),
-            *("smtps_port=4650", "bare_newline_exempt=192.0.2.0/24", "listen_host=127.0.0.1"),
+            *("nodes=2", "nodes=cpus", "bare_newline=normalize", "listen_host=127.0.0.1"),
+            "bare_newline_exempt=192.0.2.0/24",
             *("[max]\nheader_bytes=1", "[max]\nconnections=1", "[max]\nconnections_per_ip=1"),
             *("[max]\nmemory=1", "[timeouts]\ncommand=1"),
         ):
@@ -368,12 +370,15 @@ class WrongTests(DirectoryCase):
         """A missing smtp_forward.ini, and any file that cannot be read, is a problem."""
         path = self.directory()
         os.remove(os.path.join(path, "smtp_forward.ini"))
-        for name in ("smtp.ini", "connection.ini", *LIST_FILES):
+        for name in ("smtp.ini", "connection.ini", "tls.ini", "auth_flat_file.ini", *LIST_FILES):
             os.makedirs(os.path.join(path, name))
         error = self.assertRaises(config.ConfigurationError, config.load, path)
         self.assertEqual(
             [os.path.basename(problem.file) for problem in error.problems],
-            ["smtp.ini", "connection.ini", "smtp_forward.ini", *LIST_FILES],
+            [
+                *("smtp.ini", "connection.ini", "tls.ini"),
+                *("smtp_forward.ini", "auth_flat_file.ini", *LIST_FILES),
+            ],
         )
         os.makedirs(os.path.join(path, "smtp_forward.ini"))
         error = self.assertRaises(config.ConfigurationError, config.load, path)
@@ -395,6 +400,8 @@ class WrongTests(DirectoryCase):
             host_list="a b\n",
             host_list_regex="(\n",
             relay_acl_allow="x\n",
+            tls_ini="ca=x\n[outbound]\nca=nowhere\n",
+            auth_flat_file_ini="[users]\nuser@example.com=\n",
         )
         self.assertEqual(
             [(os.path.basename(p.file), p.line, p.key) for p in problems],
@@ -406,10 +413,13 @@ class WrongTests(DirectoryCase):
                 ("smtp.ini", 5, "bytes"),
                 ("smtp.ini", 7, "errors"),
                 ("connection.ini", 1, None),
+                ("tls.ini", 1, "ca"),
+                ("tls.ini", 3, "ca"),
                 ("smtp_forward.ini", 2, "bind"),
                 ("smtp_forward.ini", 3, "bind"),
                 ("smtp_forward.ini", 5, "max_age"),
                 ("smtp_forward.ini", 6, None),
+                ("auth_flat_file.ini", 2, "user@example.com"),
                 ("host_list", 1, None),
                 ("host_list_regex", 1, None),
                 ("relay_acl_allow", 1, None),
@@ -419,7 +429,13 @@ class WrongTests(DirectoryCase):
     @given(st.lists(LINES, max_size=8).map("\n".join))
     def test_anything(self, text: str) -> None:
         """Whatever the files hold, they give settings or problems, each in one line."""
-        path = self.directory(smtp_forward_ini=text, smtp_ini=text, host_list=text, me=text)
+        path = self.directory(
+            **dict.fromkeys(
+                ("smtp_forward_ini", "smtp_ini", "tls_ini", "auth_flat_file_ini"), text
+            ),
+            host_list=text,
+            me=text,
+        )
         for name in ("host_list_regex", "relay_acl_allow"):
             os.link(os.path.join(path, "host_list"), os.path.join(path, name))
         try:
@@ -444,11 +460,6 @@ class WarningTests(DirectoryCase):
         """The warnings of a good directory."""
         return self.load(**files).warnings
 
-    def test_in_the_clear(self) -> None:
-        """Without enable_tls one warning says that connections are in the clear."""
-        (warning,) = self.warnings(smtp_forward_ini="host=a.example\ncheck_recipient=1\n")
-        self.assertIn("enable_tls=false", warning)
-
     def test_lacking(self) -> None:
         """One warning names all keys of Haraka that this gateway lacks."""
         (warning,) = self.warnings(
@@ -469,8 +480,8 @@ class WarningTests(DirectoryCase):
 
     def test_unread(self) -> None:
         """A file of the design that this version does not read is named."""
-        (warning,) = self.warnings(tls_ini="", outbound_ini="")
-        self.assertIn("tls.ini, outbound.ini", warning)
+        (warning,) = self.warnings(http_ini="", outbound_ini="")
+        self.assertIn("outbound.ini, http.ini", warning)
 
     def test_nothing_accepted(self) -> None:
         """A gateway that takes nobody's mail says so."""

@@ -1,7 +1,7 @@
 """``smtpforward check``: read the configuration directory as the gateway would and sum it up.
 
-Good settings are summed up on standard output, each warning on a line of its own. Everything that
-is wrong goes to standard error, one problem a line.
+Good settings are summed up on standard output, each note and warning on a line of its own.
+Everything that is wrong goes to standard error, one problem a line.
 """
 
 import argparse
@@ -30,7 +30,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def summary(settings: Settings) -> Iterator[str]:
-    """What the settings say, a line each; then the warnings."""
+    """What the settings say, a line each; then notes and warnings."""
     routes, access = settings.routes, settings.access
     yield f"name: {settings.me}"
     yield f"listen: {', '.join(settings.listen)}"
@@ -39,5 +39,19 @@ def summary(settings: Settings) -> Iterator[str]:
     yield f"hosts: {len(access.hosts)}{' and expressions' if access.host_pattern else ''}"
     yield f"sections are hosts: {'yes' if routes.check_recipient else 'no'}"
     yield f"relay networks: {len(access.relays)}"
+    yield f"certificates: {', '.join(_certificates(settings)) or 'none'}"
+    yield f"logins: {_logins(settings)}"
+    for note in settings.notes:
+        yield f"note: {note}"
     for warning in settings.warnings:
         yield f"warning: {warning}"
+
+
+def _certificates(settings: Settings) -> Iterator[str]:
+    for certificate in settings.tls.certificates if settings.tls else ():
+        yield " ".join(certificate.names) or certificate.path
+
+
+def _logins(settings: Settings) -> str:
+    logins = settings.logins
+    return f"{len(logins.users)} users, {', '.join(logins.methods) or 'no methods'}"

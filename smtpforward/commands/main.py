@@ -1,8 +1,8 @@
 """The ``smtpforward`` command: one subcommand a module.
 
 A module offers ``add_parser(subparsers)``, which sets ``run`` to a function from the parsed
-arguments to the exit code. The codes are those of ``sysexits.h``: 0, 64 usage, 66 missing input,
-78 settings.
+arguments to the exit code. The codes are those of ``sysexits.h``: 0, 64 usage, 65 wrong input,
+66 missing input, 69 unavailable, 78 settings.
 """
 
 import argparse
@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import NoReturn
 
-from smtpforward.commands import check, demo, route
+from smtpforward.commands import check, demo, hash_password, route
 from smtpforward.commands.settings import UnreadableSettings
 
-COMMANDS = (check, route, demo)
+COMMANDS = (check, route, hash_password, demo)
 EX_USAGE = 64
 
 

@@ -23,7 +23,7 @@ from smtpforward.config.problems import Place, Report
 MAIN = "main"
 HEADER = re.compile(r"[ \t]*\[[ \t]*([^\]]*?)[ \t]*\][ \t]*")
 PLAIN = re.compile(r"[A-Za-z0-9_.-]*")
-# Names that mean something to ConfigObj: as a section of a file they are encoded.
+# Names that mean something to ConfigObj: in a file they are encoded.
 RESERVED = frozenset({"DEFAULT", "__many__", "___many___"})
 
 
@@ -34,10 +34,12 @@ class Document:
     :ivar sections: by name, then by key; a value, or a list of them. One without a name is a
         problem, and its keys go nowhere.
     :ivar places: of each ``(section, key)``, and of a section's header as ``(section, "")``.
+    :ivar bare: the sections whose lines may be keys alone.
     """
 
-    sections: dict[str, dict[str, str | list[str]]] = field(factory=lambda: {MAIN: {}})
+    sections: dict[str, dict[str, str | list[str]]] = field(factory=lambda: {MAIN: {}}, repr=False)
     places: dict[tuple[str, str], Place] = field(factory=dict)
+    bare: frozenset[str] = frozenset()
 
     def read(self, path: str, report: Report) -> bool:
         """Add what the file says; whether there was one."""
@@ -72,6 +74,10 @@ class Document:
     def _assign(self, section: str, line: str, place: Place, report: Report) -> None:
         name, equals, value = line.partition("=")
         key = name.strip(BLANKS)
+        if not equals and section in self.bare:
+            self.sections[section].setdefault(key, "")
+            self.places.setdefault((section, key), place)
+            return
         if not equals or not key:
             report.add(place, None, *_broken(line))
             return
@@ -95,8 +101,8 @@ class Document:
         for section, values in self.sections.items():
             if not section:
                 continue
-            lines.append(f"[{_encoded_section(section)}]")
-            lines += [f"{_encode(key)}={_encoded(value)}" for key, value in values.items()]
+            lines.append(f"[{_encoded_name(section)}]")
+            lines += [f"{_encoded_name(key)}={_encoded(value)}" for key, value in values.items()]
         return ConfigObj(lines, interpolation=False, list_values=False, raise_errors=True)
 
 
@@ -143,7 +149,7 @@ def _encode(text: str) -> str:
     return text if PLAIN.fullmatch(text) else quote(text, safe="")
 
 
-def _encoded_section(name: str) -> str:
+def _encoded_name(name: str) -> str:
     return f"%{ord(name[0]):02X}{name[1:]}" if name in RESERVED else _encode(name)
 
 

@@ -9,7 +9,8 @@ import os
 import re
 from collections.abc import Iterator
 
-from smtpforward.config.problems import Place, Report
+from smtpforward.config.problems import Place, Report, shown
+from smtpforward.config.values import WrongValueError
 
 NEWLINE = re.compile(r"\r\n|\r|\n")
 BLANKS = " \t"
@@ -48,3 +49,16 @@ def entries(path: str, report: Report) -> Iterator[tuple[Place, str]]:
         entry = line.strip(BLANKS)
         if entry and not entry.startswith(COMMENTS):
             yield Place(path, number), entry
+
+
+def read_named(path: str) -> bytes:
+    """The content of a file that a key names.
+
+    :raise WrongValueError: when there is none.
+    """
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except OSError as error:
+        message = f"{shown(path)} cannot be read: {error.strerror}"
+        raise WrongValueError(message, "a file that this user can read") from None

@@ -11,12 +11,11 @@ from collections.abc import Callable
 
 from smtpforward.config import names
 from smtpforward.config.files import entries
-from smtpforward.config.networks import IPNetwork, Networks
+from smtpforward.config.networks import Networks, network
 from smtpforward.config.problems import Place, Report, shown
 
 # Joined with others, a numbered or named group, or flags for all of it, would mean something else.
 UNJOINABLE = re.compile(r"\\[1-9]|\(\?(?:P[<=]|\(|[aiLmsux]+\))")
-IPV4_MAPPED = ipaddress.IPv6Network("::ffff:0:0/96")
 
 
 def read_me(path: str, hostname: Callable[[], str], report: Report) -> tuple[str, bool]:
@@ -68,28 +67,20 @@ def read_relays(path: str, report: Report) -> Networks:
     found = []
     for place, entry in entries(path, report):
         try:
-            network = ipaddress.ip_network(entry)
+            found_network = network(entry)
         except ValueError:
             message = f"{shown(entry)} is no address or network"
             report.add(place, None, message, _network_remedy(entry))
             continue
-        if network.prefixlen == 0:
-            report.warn(f"{place}: {network} lets every host relay to every domain")
-        found.append(_unmapped(network))
+        if found_network.prefixlen == 0:
+            report.warn(f"{place}: {found_network} lets every host relay to every domain")
+        found.append(found_network)
     return Networks(found)
 
 
 def _network_remedy(entry: str) -> str:
     try:
-        network = ipaddress.ip_network(entry, strict=False)
+        meant = ipaddress.ip_network(entry, strict=False)
     except ValueError:
         return "one such as 192.0.2.7, 192.0.2.0/24 or 2001:db8::/32"
-    return f"{network} for the network, {entry.partition('/')[0]} for the address"
-
-
-def _unmapped(network: IPNetwork) -> IPNetwork:
-    """An IPv4-mapped network as IPv4: addresses are compared in that form."""
-    if isinstance(network, ipaddress.IPv6Network) and network.subnet_of(IPV4_MAPPED):
-        prefix = network.prefixlen - IPV4_MAPPED.prefixlen
-        return ipaddress.IPv4Network((int(network.network_address) & 0xFFFFFFFF, prefix))
-    return network
+    return f"{meant} for the network, {entry.partition('/')[0]} for the address"

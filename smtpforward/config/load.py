@@ -7,80 +7,102 @@ settings.
 
 import os
 import socket
-import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from datetime import UTC, datetime
 from typing import Any
 
-from smtpforward.config import lists, routes
+from attrs import evolve, frozen
+
+from smtpforward.config import edge, lists, logins, routes, tls
+from smtpforward.config.advice import advice
 from smtpforward.config.dialect import MAIN, Document
-from smtpforward.config.listen import Listener, listener
 from smtpforward.config.problems import ConfigurationError, Place, Problem, Report
-from smtpforward.config.reading import NOT_YET, Reading, check
-from smtpforward.config.settings import Access, Limits, Routes, Settings
-from smtpforward.config.spec import FORWARD, SERVER
+from smtpforward.config.reading import Reading, check
+from smtpforward.config.settings import Access, Settings
+from smtpforward.config.spec import FORWARD, LOGINS, SERVER, Spec
+from smtpforward.config.spec_tls import TLS
 
 FORWARD_FILE = "smtp_forward.ini"
-SERVER_FILES = ("smtp.ini", "connection.ini")
 LIST_FILES = ("host_list", "host_list_regex", "relay_acl_allow")
-FILES = ("me", *SERVER_FILES, FORWARD_FILE, *LIST_FILES)
+FILES = ("me", *edge.FILES, tls.FILE, FORWARD_FILE, logins.FILE, *LIST_FILES)
 # Files of the design that will change what the gateway does, once it reads them.
-UNREAD = ("tls.ini", "auth_flat_file.ini", "outbound.ini", "http.ini")
-IN_THE_CLEAR = (
-    "connections to backends are in the clear for now, whatever they offer; "
-    "enable_tls=false in smtp_forward.ini says so and silences this"
-)
+UNREAD = ("outbound.ini", "http.ini")
 NOTHING_ACCEPTED = (
-    "nobody's mail is accepted: host_list, host_list_regex and relay_acl_allow are empty, "
-    "and check_recipient is not true"
+    "nobody's mail is accepted: host_list, host_list_regex, relay_acl_allow and the users of"
+    " auth_flat_file.ini are empty, and check_recipient is not true"
 )
-Values = dict[str, Any]
+# What is true here, and false in Haraka's code where its files do not say it.
+DIFFERENT = ("enable_outbound", "enable_tls")
+# Keys of smtp.ini that are settings of the same name.
+AS_THEY_ARE = (
+    *("inactivity_timeout", "force_shutdown_timeout"),
+    *("smtps_port", "auth_allow_plaintext"),
+)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
 
 
 def load(
-    directory: str | os.PathLike[str], *, hostname: Callable[[], str] = socket.getfqdn
+    directory: str | os.PathLike[str],
+    *,
+    hostname: Callable[[], str] = socket.getfqdn,
+    now: Callable[[], datetime] = _now,
 ) -> Settings:
     """Read the whole directory.
 
     :param hostname: asked for this host's name when there is no ``me``.
+    :param now: asked for the time, to which certificates are compared.
     :raises ConfigurationError: with all that is wrong.
     """
     root = os.fspath(directory)
     report = Report()
-    me, given = lists.read_me(os.path.join(root, "me"), hostname, report)
-    server = _server(root, report)
-    main: Values = server.values[MAIN]
-    forward = _forward(root, report)
-    found = forward and routes.build(forward, os.path.join(root, FORWARD_FILE), me, report)
-    access = _access(root, report)
-    listen = _listen(server, report)
-    spool_dir = main["spool_dir"] or _temporary(root, report)
-    if not (forward and found) or report.problems:
+    files = _read_all(root, report)
+    settings = _build(root, files, hostname, now(), report)
+    if settings is None or report.problems:
         raise ConfigurationError(tuple(sorted(report.problems, key=_position)))
-    _warn(root, server, forward, found, access, report)
-    return Settings(
-        me=me,
-        routes=found,
-        access=access,
-        limits=_limits(server),
-        own_name=me if given else None,
-        listen=listen,
-        inactivity_timeout=main["inactivity_timeout"],
-        force_shutdown_timeout=main["force_shutdown_timeout"],
-        spool_dir=spool_dir,
-        warnings=tuple(report.warnings),
-    )
+    for text in _remarks(root, files, settings):
+        report.warn(text)
+    return evolve(settings, warnings=tuple(report.warnings), notes=tuple(_notes(files)))
 
 
 def _position(problem: Problem) -> tuple[int, int]:
     name = os.path.basename(problem.file)
-    return FILES.index(name) if name in FILES else -1, problem.line or 0
+    return FILES.index(name if name in FILES else tls.FILE), problem.line or 0
 
 
-def _server(root: str, report: Report) -> Reading:
-    document = Document()
-    for name in SERVER_FILES:
+@frozen
+class _Files:
+    """The ini files, read and checked. ``forward`` is missing when its file is."""
+
+    server: Reading
+    tls: Reading
+    users: Reading
+    forward: Reading | None
+
+    @property
+    def ignored(self) -> list[str]:
+        """The keys that this gateway lacks."""
+        readings = (self.server, self.tls, self.forward, self.users)
+        return [key for reading in readings if reading for key in reading.ignored]
+
+
+def _read_all(root: str, report: Report) -> _Files:
+    return _Files(
+        server=_read(root, edge.FILES, SERVER, report),
+        tls=_read(root, (tls.FILE,), TLS, report),
+        users=_read(root, (logins.FILE,), LOGINS, report),
+        forward=_forward(root, report),
+    )
+
+
+def _read(root: str, names: Iterable[str], spec: Spec, report: Report) -> Reading:
+    """Several files as one; those that are not there say nothing."""
+    document = Document(bare=spec.bare)
+    for name in names:
         document.read(os.path.join(root, name), report)
-    return check(document, SERVER, report)
+    return check(document, spec, report)
 
 
 def _forward(root: str, report: Report) -> Reading | None:
@@ -93,6 +115,31 @@ def _forward(root: str, report: Report) -> Reading | None:
     return None
 
 
+def _build(
+    root: str, files: _Files, hostname: Callable[[], str], now: datetime, report: Report
+) -> Settings | None:
+    """Settings without warnings; worth something only when no problem was reported."""
+    me, given = lists.read_me(os.path.join(root, "me"), hostname, report)
+    server_tls, client_tls = tls.build(files.tls, root, now, report)
+    main: dict[str, Any] = dict(files.server.values[MAIN])
+    built: dict[str, Any] = {
+        "me": me,
+        "own_name": me if given else None,
+        "access": _access(root, report),
+        "limits": edge.limits(files.server),
+        "listen": edge.listen(files.server, server_tls is not None, report),
+        "spool_dir": edge.spool_dir(files.server, root, report),
+        "tls": server_tls,
+        "client_tls": client_tls,
+        "logins": logins.build(files.users, os.path.join(root, logins.FILE), report),
+        **{key: main[key] for key in AS_THEY_ARE},
+    }
+    if files.forward is None:
+        return None
+    path = os.path.join(root, FORWARD_FILE)
+    return Settings(routes=routes.build(files.forward, path, me, client_tls, report), **built)
+
+
 def _access(root: str, report: Report) -> Access:
     hosts, pattern, relays = (os.path.join(root, name) for name in LIST_FILES)
     return Access(
@@ -102,65 +149,22 @@ def _access(root: str, report: Report) -> Access:
     )
 
 
-def _limits(server: Reading) -> Limits:
-    main: Values = server.values[MAIN]
-    most: Values = server.values["max"]
-    # No message is longer than ``bytes``: one that may have so many in memory is never spooled.
-    spool_after = most["bytes"] if main["spool_after"] == -1 else main["spool_after"]
-    return Limits(
-        bytes=most["bytes"],
-        spool_after=spool_after,
-        line_length=most["line_length"],
-        recipients=most["recipients"],
-        errors=most["errors"],
-        unrecognized_commands=most["unrecognized_commands"],
-        max_received=int(str(server.values["headers"]["max_received"])),
-    )
-
-
-def _listen(server: Reading, report: Report) -> tuple[str, ...]:
-    """The endpoints: those of ``listen``, else all addresses with ``port``."""
-    main: Values = server.values[MAIN]
-    key = "listen" if main["listen"] else "port"
-    place = server.places.get((MAIN, key), Place(SERVER_FILES[0]))
-    texts = main["listen"] or (f"[::]:{main['port']}",)
-    found: list[Listener] = []
-    for text in texts:
-        one = listener(text, main["port"])
-        if one.port != 0 and one in found:
-            report.add(place, key, f"{text} is given twice", "each address and port once")
-        elif one.port == main["smtps_port"]:
-            message = f"{text} is to speak TLS at once, which {NOT_YET}"
-            report.add(place, key, message, "another port")
-        found.append(one)
-    return tuple(one.description for one in found)
-
-
-def _temporary(root: str, report: Report) -> str:
-    try:
-        return tempfile.gettempdir()
-    except FileNotFoundError:
-        message = "is not set, and the system has no directory for temporary files"
-        place = Place(os.path.join(root, SERVER_FILES[1]))
-        report.add(place, "spool_dir", message, "spool_dir=DIRECTORY")
-        return ""
-
-
-def _warn(
-    root: str, server: Reading, forward: Reading, found: Routes, access: Access, report: Report
-) -> None:
-    if forward.values[MAIN]["enable_tls"] is None:
-        report.warn(IN_THE_CLEAR)
-    inactivity: Values = server.values[MAIN]
-    for text in routes.late_first(found, inactivity["inactivity_timeout"]):
-        report.warn(text)
-    for text in routes.backscatter(found):
-        report.warn(text)
-    ignored = [*server.ignored, *forward.ignored]
-    if ignored:
-        report.warn(f"this gateway lacks, and ignores: {', '.join(ignored)}")
+def _remarks(root: str, files: _Files, settings: Settings) -> Iterator[str]:
+    """What concerns several files, for warnings."""
+    yield from advice(settings.routes, settings.inactivity_timeout)
+    if files.ignored:
+        yield f"this gateway lacks, and ignores: {', '.join(files.ignored)}"
     unread = [name for name in UNREAD if os.path.lexists(os.path.join(root, name))]
     if unread:
-        report.warn(f"this version does not read: {', '.join(unread)}")
-    if not (access.hosts or access.host_pattern or access.relays or found.check_recipient):
-        report.warn(NOTHING_ACCEPTED)
+        yield f"this version does not read: {', '.join(unread)}"
+    access = settings.access
+    known = access.hosts or access.host_pattern or access.relays or settings.logins.users
+    if not (known or settings.routes.check_recipient):
+        yield NOTHING_ACCEPTED
+
+
+def _notes(files: _Files) -> Iterator[str]:
+    """The defaults that differ from those in Haraka's code, where they are at work."""
+    for key in DIFFERENT:
+        if files.forward and (MAIN, key) not in files.forward.places:
+            yield f"{key} is not set in {FORWARD_FILE}: it is true here, and false in Haraka"

@@ -4,6 +4,19 @@ import ipaddress
 from collections.abc import Iterable
 
 IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
+IPV4_MAPPED = ipaddress.IPv6Network("::ffff:0:0/96")
+
+
+def network(text: str) -> IPNetwork:
+    """The address or network that is meant; ``ValueError`` for what is none.
+
+    An IPv4-mapped one comes as IPv4: addresses are compared in that form.
+    """
+    found = ipaddress.ip_network(text)
+    if isinstance(found, ipaddress.IPv6Network) and found.subnet_of(IPV4_MAPPED):
+        prefix = found.prefixlen - IPV4_MAPPED.prefixlen
+        return ipaddress.IPv4Network((int(found.network_address) & 0xFFFFFFFF, prefix))
+    return found
 
 
 class Networks:
@@ -33,6 +46,20 @@ class Networks:
             for (version, shift), known in self._by_prefix.items()
         )
 
+    def overlap(self, other: "Networks") -> str:
+        """The narrower of two networks that share addresses, one in each set, or nothing."""
+        return self._inside(other) or other._inside(self)
+
+    def _inside(self, other: "Networks") -> str:
+        """One of ours that is wholly in one of theirs: networks overlap in no other way."""
+        for (version, shift), numbers in self._by_prefix.items():
+            for (of, wider), known in other._by_prefix.items():
+                if of == version and wider >= shift:
+                    for number in numbers:
+                        if number >> (wider - shift) in known:
+                            return _text(version, number, shift)
+        return ""
+
     def __len__(self) -> int:
         """How many networks, each counted once."""
         return sum(map(len, self._by_prefix.values()))
@@ -45,3 +72,9 @@ class Networks:
 
     def __hash__(self) -> int:
         return hash(frozenset(self._by_prefix))
+
+
+def _text(version: int, number: int, shift: int) -> str:
+    if version == 4:
+        return str(ipaddress.IPv4Network((number << shift, 32 - shift)))
+    return str(ipaddress.IPv6Network((number << shift, 128 - shift)))

@@ -7,13 +7,14 @@ well; nothing built that way is ever used. Time is linear in the number of secti
 
 from collections.abc import Iterator, Mapping
 
-from attrs import frozen
+from attrs import field, frozen
 from configobj import ConfigObj
 
-from smtpforward.config.checks import LiteralValidator, WrongValueError, near
+from smtpforward.config.checks import LiteralValidator
 from smtpforward.config.dialect import MAIN, Document, decode
 from smtpforward.config.problems import Place, Report, shown
 from smtpforward.config.spec import LEAVE_OUT, WHOLE_SECTION, Spec
+from smtpforward.config.values import WrongValueError, near
 
 MANY = "__many__"
 NOT_YET = "does not work in this version yet"
@@ -30,7 +31,7 @@ class Reading:
     :ivar ignored: the keys that Haraka documents and this gateway lacks.
     """
 
-    values: Mapping[str, Values]
+    values: Mapping[str, Values] = field(repr=False)
     places: Mapping[tuple[str, str], Place]
     ignored: tuple[str, ...]
 
@@ -92,22 +93,24 @@ class _Judge:
         errors = outcome if isinstance(outcome, dict) else {}
         given = self._document.sections.get(section, {})
         values = {}
-        for key in entries.scalars:
-            error = errors.get(key)
+        for encoded in entries.scalars:
+            key = str(decode(encoded))
+            error = errors.get(encoded)
             if isinstance(error, Exception):
                 self._wrong(section, key, error)
-                if key in entries.default_values:
-                    values[key] = entries.default_values[key]
+                if encoded in entries.default_values:
+                    values[key] = entries.default_values[encoded]
             else:
-                values[key] = entries[key]
+                values[key] = entries[encoded]
                 if key in given:
                     self._not_yet(section, key, values[key])
         return values
 
     def unknown_section(self, section: str) -> Iterator[str]:
-        """A section that the spec does not name: lacking, or a problem."""
+        """A section that the spec does not name: lacking, if it holds anything, or a problem."""
         if WHOLE_SECTION in self._spec.lacking.get(section, ()):
-            yield f"[{section}]"
+            if self._document.sections[section]:
+                yield f"[{section}]"
             return
         later = self._spec.later
         known = [name for name in self._keys if name != MAIN and (name, WHOLE_SECTION) not in later]
@@ -137,6 +140,9 @@ class _Judge:
             where = f"in [{home[0]}]" if home[0] != MAIN else "before the first section"
             return f"write it {where}"
         known = self._working(section)
+        if not known:
+            homes = (f"[{name}]" for name in self._keys if name != MAIN)
+            return "write it in " + " or ".join(homes)
         close = near(key, known)
         return close.removeprefix("; ") or "one of " + ", ".join(known)
 

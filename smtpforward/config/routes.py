@@ -5,20 +5,22 @@ host and no credentials from the top level. Two sections that mean one domain, a
 one server's pool different bounds, are problems.
 """
 
+import os
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any
 
 from attrs import define, field
 
-from smtpforward.config import names
+from smtpforward.config import backends, credentials, names
 from smtpforward.config.dialect import MAIN
 from smtpforward.config.problems import Place, Report, shown
 from smtpforward.config.reading import Reading
-from smtpforward.config.settings import Route, Routes
+from smtpforward.config.settings import ClientTLS, Route, Routes
 from smtpforward.job import NextHop, PoolBounds, Server, Timeouts
 
 HOSTS = frozenset({"host", "forwarding_host_pool"})
-OF_A_HOST = HOSTS | {"auth_type", "auth_user", "auth_pass", "auth_pass_file"}
+OF_A_HOST = HOSTS.union(credentials.KEYS)
 # The keys of a pool's bounds, by the names that they have there.
 BOUNDS = {
     "max_connections": "max_connections",
@@ -28,8 +30,9 @@ BOUNDS = {
 }
 # What decides where and how a section's messages are handed over.
 OF_A_HOP = (
-    *("host", "port", "bind", "bind_helo"),
+    *backends.KEYS,
     *("connect_timeout", "reply_timeout", "forward_timeout", "dot_timeout"),
+    "dead_forwarding_host_retry_secs",
     *BOUNDS,
 )
 Values = Mapping[str, Any]
@@ -42,11 +45,11 @@ def inherit(top: Values, own: Values) -> Values:
     return {**{key: value for key, value in top.items() if key not in OF_A_HOST}, **own}
 
 
-def build(reading: Reading, path: str, me: str, report: Report) -> Routes:
+def build(reading: Reading, path: str, me: str, client_tls: ClientTLS, report: Report) -> Routes:
     """The routes of a file that was read from ``path``."""
-    builder = _Builder(reading, path, me, report)
-    top: Values = reading.values[MAIN]
-    if top["host"] is None and (MAIN, "host") not in reading.places:
+    builder = _Builder(reading, path, me, client_tls, report)
+    top = builder.own(MAIN)
+    if HOSTS.isdisjoint(key for section, key in reading.places if section == MAIN):
         report.add(Place(path), "host", "is not set", "host=NAME: where mail goes by default")
     default = builder.route("", MAIN, top)
     return Routes(
@@ -58,46 +61,21 @@ def build(reading: Reading, path: str, me: str, report: Report) -> Routes:
     )
 
 
-def late_first(routes: Routes, inactivity_timeout: float) -> Iterator[str]:
-    """The ordering rule: what is to end first has the shorter time. One text for each breach."""
-    all_routes = [routes.default, *routes.sections.values()]
-    idle = [r for r in all_routes if r.next_hop.bounds.idle >= r.next_hop.timeouts.forward]
-    forward = [r for r in all_routes if r.next_hop.timeouts.forward >= inactivity_timeout]
-    if idle:
-        yield f"timeout is not below forward_timeout {_where(idle)}"
-    if forward:
-        yield f"forward_timeout is not below inactivity_timeout {_where(forward)}"
-
-
-def backscatter(routes: Routes) -> Iterator[str]:
-    """The routes on which mail of strangers is queued: its bounces go to forged senders."""
-    queued = [r for r in (routes.default, *routes.sections.values()) if r.queue == "outbound"]
-    if queued:
-        yield (
-            f"queue=outbound {_where(queued)} queues mail of clients that do not relay as well:"
-            " what then cannot be delivered bounces to senders that may be forged"
-        )
-
-
-def _where(routes: list[Route]) -> str:
-    first = f"in [{routes[0].section}]" if routes[0].section else "at the top level"
-    return first if len(routes) == 1 else f"{first} and in {len(routes) - 1} more"
-
-
 @define
 class _Builder:
     reading: Reading
     path: str
     me: str
+    client_tls: ClientTLS
     report: Report
     # Many sections share few next hops: by their values, one object each.
-    hops: dict[tuple[object, ...], NextHop] = field(factory=dict)
+    hops: dict[tuple[object, ...], NextHop] = field(factory=dict, repr=False)
     bounds: dict[Server, tuple[PoolBounds, str]] = field(factory=dict)
 
     def sections(self, top: Values) -> Iterator[tuple[str, Route]]:
         """Each section's domain and route."""
         seen: dict[str, str] = {}
-        for name, own in self.reading.values.items():
+        for name in self.reading.values:
             domain = self._key(name) if name != MAIN else None
             if domain is None:
                 continue
@@ -107,7 +85,17 @@ class _Builder:
                 self.report.add(self._place(name), None, message, "one section for both")
             else:
                 seen[domain] = name
-                yield domain, self.route(name, name, inherit(top, own))
+                yield domain, self.route(name, name, inherit(top, self.own(name)))
+
+    def own(self, section: str) -> Values:
+        """What the section itself says, a password file read."""
+        at = partial(self._at, section)
+        pool = at("forwarding_host_pool")
+        if pool and at("host"):
+            message = "host is set as well, and each of the two says where mail goes"
+            self.report.add(pool, "forwarding_host_pool", message, "only one of the two")
+        root = os.path.dirname(self.path)
+        return credentials.with_password(self.reading.values[section], at, root, self.report)
 
     def route(self, label: str, section: str, values: Values) -> Route:
         """The route of a section, whose ``values`` are complete."""
@@ -115,8 +103,9 @@ class _Builder:
         hop = self.hops.get(asked)
         if hop is None:
             hop = self.hops[asked] = self._next_hop(values)
-        self._check_bind(section, hop.servers[0])
-        self._compare_bounds(section, hop)
+        self._check(section, hop, values)
+        for server in hop.servers:
+            self._compare_bounds(section, server, hop.bounds)
         return Route(
             label,
             hop,
@@ -127,11 +116,8 @@ class _Builder:
         )
 
     def _next_hop(self, values: Values) -> NextHop:
-        # Where the host is missing or wrong there is a problem already.
-        host = values.get("host") or "localhost"
-        helo = values["bind_helo"] or self.me
         return NextHop(
-            (Server(host, values["port"], helo, values["bind"]),),
+            backends.build(values, self.me, self.client_tls),
             Timeouts(
                 connect=values["connect_timeout"],
                 reply=values["reply_timeout"],
@@ -139,21 +125,25 @@ class _Builder:
                 dot=values["dot_timeout"],
             ),
             PoolBounds(**{name: values[key] for key, name in BOUNDS.items()}),
+            values["dead_forwarding_host_retry_secs"],
         )
 
-    def _check_bind(self, section: str, server: Server) -> None:
-        host, bind = server.host, server.bind
-        if bind and names.version(bind) != names.version(host, names.version(bind)):
-            message = f"{bind} cannot reach {host}: one is IPv4, the other IPv6"
-            self.report.add(self._place(section, "bind"), "bind", message, "addresses of one kind")
+    def _check(self, section: str, hop: NextHop, values: Values) -> None:
+        """What cannot be had together is reported where a part of it is said."""
+        if section != MAIN and not any(
+            (section, key) in self.reading.places for key in backends.KEYS
+        ):
+            return
+        credentials.check(values, partial(self._at, section), self.report)
+        for key, message, remedy in backends.contradictions(hop.servers, values):
+            self.report.add(self._place(section, key), key, message, remedy)
 
-    def _compare_bounds(self, section: str, hop: NextHop) -> None:
-        server = hop.servers[0]
-        bounds, first = self.bounds.setdefault(server, (hop.bounds, section))
-        if bounds is hop.bounds:
+    def _compare_bounds(self, section: str, server: Server, ours_all: PoolBounds) -> None:
+        bounds, first = self.bounds.setdefault(server, (ours_all, section))
+        if bounds is ours_all:
             return
         for key, name in BOUNDS.items():
-            ours, theirs = getattr(hop.bounds, name), getattr(bounds, name)
+            ours, theirs = getattr(ours_all, name), getattr(bounds, name)
             if ours != theirs:
                 other = "the top level" if first == MAIN else f"[{first}]"
                 message = (
@@ -177,6 +167,10 @@ class _Builder:
             self.report.add(place, None, message, f"domain_selector=mail_from, or [{domain}]")
             return None
         return f"{local.lower()}@{domain}" if at else domain
+
+    def _at(self, section: str, key: str) -> Place | None:
+        """Where the section itself sets ``key``."""
+        return self.reading.places.get((section, key))
 
     def _place(self, section: str, key: str = "") -> Place:
         """Where ``key`` is set, else the section's header, else the file."""

@@ -164,6 +164,7 @@ class Settings:
     :ivar tls: the edge's, where there is a certificate. ``client_tls``: towards backends.
     :ivar spool_dir: where a large message is kept while it passes.
     :ivar warnings: for the log and for ``check``; they do not stop the start.
+    :ivar notes: for ``check`` alone: defaults that differ from those of Haraka.
     """
 
     me: str
@@ -181,3 +182,4 @@ class Settings:
     client_tls: ClientTLS = ClientTLS()
     logins: Logins = Logins()
     warnings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = field(default=(), eq=False)

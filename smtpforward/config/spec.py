@@ -25,6 +25,7 @@ class Spec:
     :ivar later: by key, the remedy for one that does not work with any value.
     :ivar lacking: by section, the keys that Haraka documents; ``*`` for the whole section.
     :ivar main_only: keys that a section of any name cannot set.
+    :ivar bare: sections whose lines may be keys alone.
     """
 
     text: str
@@ -32,6 +33,7 @@ class Spec:
     later: Mapping[Key, str] = field(factory=dict)
     lacking: Mapping[str, frozenset[str]] = field(factory=dict)
     main_only: frozenset[str] = frozenset()
+    bare: frozenset[str] = frozenset()
 
 
 SERVER = Spec(
@@ -65,10 +67,8 @@ max_received = whole(1, default=100)
 __many__ = anything
 """,
     working={
-        ("main", "smtps_port"): {465: "465"},
         ("main", "nodes"): {0: "0"},
         ("main", "bare_newline"): {"reject": "reject"},
-        ("main", "auth_allow_plaintext"): {False: "false"},
     },
     later={
         ("main", "listen_host"): "listen=HOST:PORT in its place",
@@ -104,7 +104,7 @@ __many__ = anything
 
 ROUTE_KEYS = """
 host = host(default=None)
-port = whole(1, 65535, default=25)
+port = whole(1, 65535, default=None)
 connect_timeout = seconds(default=30)
 timeout = seconds(default=30)
 max_connections = whole(1, default=1000)
@@ -116,17 +116,17 @@ max_messages = whole(1, default=100)
 bind = ip(default=None)
 bind_helo = host_name(default=None)
 partial_rejection = option(learn, reject, default=learn)
-enable_tls = switch(required, implicit, default=None)
+enable_tls = switch(required, implicit, default=true)
 enable_outbound = boolean(default=true)
 one_message_per_rcpt = boolean(default=false)
 strict_8bit = boolean(default=false)
 queue = option(smtp_forward, outbound, default=None)
-auth_type = anything(default=None)
-auth_user = anything(default=None)
-auth_pass = anything(default=None)
-auth_pass_file = anything(default=None)
-forwarding_host_pool = anything(default=None)
-dead_forwarding_host_retry_secs = anything(default=None)
+auth_type = option(plain, login, default=None)
+auth_user = login(default=None)
+auth_pass = login(default=None)
+auth_pass_file = path(default=None)
+forwarding_host_pool = pool(default=None)
+dead_forwarding_host_retry_secs = seconds(default=60)
 """
 
 MAIN_ROUTE_KEYS = """
@@ -148,17 +148,19 @@ FORWARD = Spec(
 {DEFAULT.sub("", ROUTE_KEYS)}
 """,
     working={
-        ("main", "enable_tls"): {False: "false"},
         ("main", "split_routes"): {"defer": "defer"},
         ("main", "strict_8bit"): {False: "false"},
     },
-    later={
-        ("main", "auth_type"): LEAVE_OUT,
-        ("main", "auth_user"): LEAVE_OUT,
-        ("main", "auth_pass"): LEAVE_OUT,
-        ("main", "auth_pass_file"): LEAVE_OUT,
-        ("main", "forwarding_host_pool"): "one host=NAME",
-        ("main", "dead_forwarding_host_retry_secs"): LEAVE_OUT,
-    },
     main_only=frozenset({"check_recipient", "check_sender", "domain_selector", "split_routes"}),
+)
+
+LOGINS = Spec(
+    text="""
+[main]
+[core]
+methods = mechanisms(default=None)
+constrain_sender = boolean(default=true)
+[users]
+__many__ = secret
+""",
 )

@@ -1,0 +1,63 @@
+"""What is unusual about routes that are valid: one text for each kind, for a warning."""
+
+from collections.abc import Iterator
+
+from smtpforward.config.settings import Route, Routes
+from smtpforward.job import TLS
+
+# Servers that speak TLS at once listen elsewhere.
+CLEAR_PORTS = (25, 587)
+
+
+def advice(routes: Routes, inactivity_timeout: float) -> Iterator[str]:
+    """All of it."""
+    found = [routes.default, *routes.sections.values()]
+    yield from late_first(found, inactivity_timeout)
+    yield from backscatter(found)
+    yield from in_the_clear(found)
+    yield from implicit(found)
+
+
+def late_first(routes: list[Route], inactivity_timeout: float) -> Iterator[str]:
+    """The ordering rule: what is to end first has the shorter time. One text for each breach."""
+    idle = [r for r in routes if r.next_hop.bounds.idle >= r.next_hop.timeouts.forward]
+    forward = [r for r in routes if r.next_hop.timeouts.forward >= inactivity_timeout]
+    if idle:
+        yield f"timeout is not below forward_timeout {_where(idle)}"
+    if forward:
+        yield f"forward_timeout is not below inactivity_timeout {_where(forward)}"
+
+
+def backscatter(routes: list[Route]) -> Iterator[str]:
+    """The routes on which mail of strangers is queued: its bounces go to forged senders."""
+    queued = [r for r in routes if r.queue == "outbound"]
+    if queued:
+        yield (
+            f"queue=outbound {_where(queued)} queues mail of clients that do not relay as well:"
+            " what then cannot be delivered bounces to senders that may be forged"
+        )
+
+
+def in_the_clear(routes: list[Route]) -> Iterator[str]:
+    """The routes on which a password is sent without TLS."""
+    shown = [
+        r for r in routes if any(s.credentials and s.tls is TLS.NEVER for s in r.next_hop.servers)
+    ]
+    if shown:
+        yield f"enable_tls=false {_where(shown)}: the password goes to the backend in the clear"
+
+
+def implicit(routes: list[Route]) -> Iterator[str]:
+    """The routes that expect TLS at once on a port where servers begin in the clear."""
+    odd = [
+        r
+        for r in routes
+        if any(s.tls is TLS.IMPLICIT and s.port in CLEAR_PORTS for s in r.next_hop.servers)
+    ]
+    if odd:
+        yield f"enable_tls=implicit {_where(odd)}, on a port where servers begin without TLS"
+
+
+def _where(routes: list[Route]) -> str:
+    first = f"in [{routes[0].section}]" if routes[0].section else "at the top level"
+    return first if len(routes) == 1 else f"{first} and in {len(routes) - 1} more"
