@@ -5,6 +5,7 @@ of step with commands: a line that is no reply line ends the connection.
 """
 
 import re
+from collections.abc import Iterator
 
 from smtpforward.reply import Reply
 
@@ -30,19 +31,22 @@ class ReplyReader:
 
     @property
     def empty(self) -> bool:
-        """Whether no part of a further reply has come."""
+        """Whether nothing has come beyond the reply that was taken last."""
         return not self._unread and not self._lines
 
-    def feed(self, data: bytes) -> list[Reply]:
-        """The replies that ``data`` completes.
+    def feed(self, data: bytes) -> Iterator[Reply]:
+        """The replies that ``data`` completes, each as soon as it is asked for.
 
-        :raise NotAReply: the connection is of no more use.
+        :raise NotAReply: after the replies that were good; the connection is of no more use.
         """
-        *lines, self._unread = (self._unread + data).split(b"\n")
-        replies = [reply for line in lines if (reply := self._take(line)) is not None]
-        if len(self._unread) > MAX_LINE:
+        self._unread += data
+        while (end := self._unread.find(b"\n")) >= 0:
+            line, self._unread = self._unread[:end], self._unread[end + 1 :]
+            reply = self._take(line)
+            if reply is not None:
+                yield reply
+        if len(self._unread) > MAX_LINE + 1:  # The CR is not of the line.
             raise NotAReply("a line without end")
-        return replies
 
     def _take(self, line: bytes) -> Reply | None:
         if line.endswith(b"\r"):

@@ -39,6 +39,7 @@ class ForwardTarget:
         self._clock = clock
         self._pools: dict[Server, Pool[BackendSession]] = {}
         self._winding_down = False
+        self._ended = False
         self._ending: Deferred[None] | None = None
 
     @property
@@ -59,6 +60,8 @@ class ForwardTarget:
             )
             if self._winding_down:
                 pool.wind_down()
+            if self._ended:
+                pool.end()
         return pool
 
     def _emptied(self, server: Server) -> None:
@@ -79,6 +82,7 @@ class ForwardTarget:
 
     def end(self) -> "Deferred[None]":
         """Let idle connections say good-bye; fires when all are closed."""
+        self._ended = True
         done: Deferred[None] = Deferred()
         if not self._pools:
             done.callback(None)
@@ -97,8 +101,7 @@ class ForwardTarget:
 class HandOver:
     """One job on its way: which server, which connection, and what came of it."""
 
-    __slots__ = ("_clock", "_fresh", "_job", "_next_server", "_result", "_session", "_target",
-                 "_waiting")  # fmt: skip
+    __slots__ = ("_clock", "_job", "_next_server", "_result", "_session", "_target", "_waiting")
 
     log = Logger()
 
@@ -107,7 +110,6 @@ class HandOver:
         self._target = target
         self._clock = clock
         self._next_server = 0
-        self._fresh = False
         self._session: BackendSession | None = None
         self._waiting: Deferred[Any] | None = None
         self._result: Deferred[list[Outcome]] = Deferred(self._cancelled)
@@ -128,7 +130,6 @@ class HandOver:
         if session is not None:
             self._send(session)
             return
-        self._fresh = fresh
         self._waiting = pool.acquire(self._job, fresh)
         self._waiting.addCallbacks(self._acquired, self._not_acquired).addErrback(self._fault)
 
@@ -165,9 +166,8 @@ class HandOver:
 
     def _sent(self, outcomes: list[Outcome], reused: bool) -> None:
         self._session = None
-        first = outcomes[0]
         # 421 to the dot is no stale connection: the message has been judged.
-        stale = first.event in STALE and first.sent == 0.0
+        stale = any(o.event in STALE and o.stage is not Stage.DOT for o in outcomes)
         if stale and reused and self._clock.seconds() < self._job.deadline:
             self._try_next(fresh=True)
         else:

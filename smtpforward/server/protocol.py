@@ -13,7 +13,7 @@ import enum
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
 from twisted.mail import smtp
@@ -91,16 +91,18 @@ class GatewaySMTP(smtp.ESMTP):
     def _welcome(self, refusal: Reply | None) -> None:
         if refusal is not None:
             self._send_and_close(refusal)
-            return
-        self._send(Reply(220, (self.host + b" ESMTP smtpforward",)))
+        elif not self._pipelined():
+            self._send(Reply(220, (self.host + b" ESMTP smtpforward",)))
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self.phase = Phase.CLOSING
         self._watch.stop()
         self._unread.clear()
         self.factory.closed(self)
-        self._session.closed()
-        self._end_transaction()
+        try:
+            self._session.closed()
+        finally:
+            self._close_content()
 
     def timeoutConnection(self) -> None:
         self._send_and_close(answers.IDLE_TOO_LONG)
@@ -124,9 +126,9 @@ class GatewaySMTP(smtp.ESMTP):
             return
         self.phase = Phase.CLOSING
         self._unread.clear()
-        self.transport.loseConnection()
         # A peer that does not read would hold the socket for ever.
         self._watch.arm(CLOSE_DEADLINE)
+        self.transport.loseConnection()
 
     # -- reading
 
@@ -165,7 +167,7 @@ class GatewaySMTP(smtp.ESMTP):
         if waiting > UNREAD_LIMIT and not self._paused:
             self._paused = True
             self.transport.pauseProducing()
-        elif self._paused and waiting <= UNREAD_LIMIT:
+        elif self._paused and waiting <= UNREAD_LIMIT and self.phase is not Phase.CLOSING:
             self._paused = False
             self.transport.resumeProducing()
 
@@ -201,10 +203,12 @@ class GatewaySMTP(smtp.ESMTP):
         try:
             answer = step(*args)
         except Exception:
-            self._fault(Failure())
+            self._failed(Failure(), then)
             return
         if isinstance(answer, Deferred):
-            answer.addCallback(self._answered, then).addErrback(self._fault)
+            answer.addCallbacks(
+                self._answered, self._failed, callbackArgs=(then,), errbackArgs=(then,)
+            ).addErrback(self._broken)
         else:
             then(answer)
 
@@ -212,12 +216,17 @@ class GatewaySMTP(smtp.ESMTP):
         if self.phase is not Phase.CLOSING:
             then(answer)
 
-    def _fault(self, failure: Failure) -> None:
+    def _failed(self, failure: Failure, then: Callable[[Any], None]) -> None:
+        """The unforeseen refuses the step, for now."""
+        if self.phase is Phase.CLOSING and failure.check(CancelledError):
+            return
         self.log.failure("a fault while answering {ip}", failure, ip=self._session.client.ip)
-        if self.phase is not Phase.CLOSING:
-            if self._arrival is not None:
-                self._end_transaction()
-            self._send(answers.LOCAL_FAULT)
+        self._answered(answers.LOCAL_FAULT, then)
+
+    def _broken(self, failure: Failure) -> None:
+        """An answer could not be given: a second try might answer another command."""
+        self.log.failure("a fault after answering {ip}", failure, ip=self._session.client.ip)
+        peer.abort(self.transport)
 
     def sendCode(self, code: int, message: bytes = b"") -> None:
         """Twisted's way to answer a command."""
@@ -341,6 +350,8 @@ class GatewaySMTP(smtp.ESMTP):
             self._ask(self._session.data, self._data_answered)
 
     def _data_answered(self, refusal: Reply | None) -> None:
+        if self._pipelined():
+            return
         if refusal is not None:
             self._reply(refusal)
             return
@@ -373,7 +384,7 @@ class GatewaySMTP(smtp.ESMTP):
         self._reply(answers.NOT_OFFERED)
 
     def _pipelined(self) -> bool:
-        """Cut off a client that sent on where it must wait (RFC 2920 3.1).
+        """Cut off a client that sent on where it must wait (RFC 2920 3.1), as for the greeting.
 
         What it sent may be message data: as commands it would be smuggled mail.
         """
@@ -416,6 +427,9 @@ class GatewaySMTP(smtp.ESMTP):
         self._sender = None
         self._recipients = 0
         self._session.reset()
+        self._close_content()
+
+    def _close_content(self) -> None:
         if self._arrival is not None:
             content: Content = self._arrival.content
             self._arrival = None
