@@ -15,6 +15,7 @@ import tempfile
 from collections.abc import Iterator
 
 READ_SIZE = 256 * 1024
+SMALL = 1024  # pieces below are joined: each costs memory of its own
 BARE_NEWLINE = re.compile(rb"\r(?!\n)|(?<!\r)\n")
 
 
@@ -61,7 +62,10 @@ class Content:
         if self._fd >= 0:
             self._write(piece)
             return
-        self._chunks.append(piece)
+        if len(piece) < SMALL and self._chunks and len(self._chunks[-1]) < SMALL:
+            self._chunks[-1] += piece
+        else:
+            self._chunks.append(piece)
         if self.size > self._spool_after:
             self._spool()
 

@@ -232,8 +232,9 @@ class ReactorCase(SynchronousTestCase):
         return wire
 
     def deliver(self, job: Job | None = None) -> "Deferred[list[Outcome]]":
-        """Hand a job to the target."""
-        return self.target.deliver(job or make_job())
+        """Hand a job to the target; without one, a job of this moment."""
+        now: float = self.reactor.seconds()
+        return self.target.deliver(job or make_job(deadline=now + TIMEOUTS.forward))
 
     def assert_cancelled(self, deferred: "Deferred[Any]") -> None:
         """It failed with nothing but CancelledError."""

@@ -129,6 +129,26 @@ class FromPlainTests(SynchronousTestCase):
         self.assertFalse(Content.from_plain(b"a" * 3_000_000).spooled)
 
 
+class MemoryTests(SynchronousTestCase):
+    """What a message costs while it is in memory."""
+
+    def test_tiny_pieces_are_joined(self) -> None:
+        """A message that comes byte by byte is no heap of objects."""
+        made = Content("/nonexistent", 100_000)
+        for n in range(20_000):
+            made.append(b"%c" % (n % 256))
+        self.assertLess(len(made._chunks), 40)
+        self.assertEqual(b"".join(made.wire()), bytes(n % 256 for n in range(20_000)))
+
+    def test_large_pieces_are_not_copied(self) -> None:
+        """Pieces as a network makes them stay as they came."""
+        made = Content("/nonexistent", 100_000)
+        pieces = [b"a" * 4096, b"b" * 10, b"c" * 4096]
+        for piece in pieces:
+            made.append(piece)
+        self.assertTrue(all(x is y for x, y in zip(made._chunks, pieces, strict=True)))
+
+
 class SpoolTests(SynchronousTestCase):
     """Large messages."""
 

@@ -261,6 +261,7 @@ class ReactorTests(TestCase):
         ):  # fmt: skip
             self.assertTrue(interface.providedBy(self.reactor), interface)
         self.assertEqual(self.reactor.callLater, reactor.callLater)
+        self.assertEqual(self.reactor.getReaders, reactor.getReaders)
 
     async def test_endpoints(self) -> None:
         """Endpoints of the facade make write-through transports at both ends."""

@@ -7,11 +7,11 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from smtpforward.envelope import NULL_SENDER, Client
+from smtpforward.envelope import NULL_SENDER, Client, Recipient
 from smtpforward.job import Event
 from smtpforward.record import MAX_LOGGED_RECIPIENTS, new_id, printable
 from smtpforward.reply import Reply
-from tests.support import TAKEN, outcome, transaction
+from tests.support import TAKEN, address, outcome, transaction
 
 
 class LineTests(SynchronousTestCase):
@@ -65,6 +65,15 @@ class LineTests(SynchronousTestCase):
         line = record.line(Reply(550, (said, b"\r\nid=FAKE")), 0.0)
         self.assertTrue(line.isprintable())
         self.assertNotIn("\n", line)
+
+    def test_a_quoted_blank_forges_no_key(self) -> None:
+        """A local part with blanks in quotes is one word of the line."""
+        forged = address(b'"x> to=<y@example.com> status=sent"@example.net')
+        record = transaction(sender=forged)
+        record.recipients = [Recipient(forged)]
+        line = record.line(Reply(550, (b"5.1.1 no",)), 0.0)
+        self.assertEqual(line.count(" to="), 1)
+        self.assertEqual(line.count(" status="), 1)
 
     def test_control_characters_are_visible(self) -> None:
         """A line end, an escape or a direction mark stands as an escape sequence."""

@@ -50,12 +50,12 @@ class DataTraps(SessionCase):
 
     def test_dot_at_the_seam_of_two_chunks(self) -> None:
         """A line end at the end of one piece and a dot at the start of the next: still stuffed."""
-        content = Content("", 1000, Form.PLAIN)
-        content.append(b"Subject: x\r\n\r\na line\r\n")
+        content = Content("", 100_000, Form.PLAIN)
+        first = b"x" * 16382 + b"\r\n"
+        content.append(first)
         content.append(INJECTED)
-        self.assertEqual(
-            self.sent_data(content), b"Subject: x\r\n\r\na line\r\n." + INJECTED + b".\r\n"
-        )
+        self.assertFalse(content.spooled)
+        self.assertEqual(self.sent_data(content), first + b"." + INJECTED + b".\r\n")
 
     def test_dot_at_the_seam_of_two_reads(self) -> None:
         """The same where the pieces are those in which a file is read."""
@@ -168,7 +168,7 @@ class DialogueTraps(SessionCase):
 
     def test_no_reply_code(self) -> None:
         """What ``int`` takes for a number is not yet a reply code."""
-        for line in (b"+25 ok\r\n", b" 25 ok\r\n", b"2_5 ok\r\n", b"025 ok\r\n"):
+        for line in (b"+25 ok\r\n", b" 25 ok\r\n", b"2_5 ok\r\n", b"650 ok\r\n", b"999 ok\r\n"):
             self.opened()
             self.send()
             self.wire.says(line)
