@@ -510,6 +510,21 @@ class ExpiryTests(PoolCase):
         self.clock.advance(15)
         self.assertEqual((old.did, young.did), (["quit"], []))
 
+    def test_the_rest_stays(self) -> None:
+        """When one goes the others stay, and the timer is set for the nearest of them."""
+        first, second, third = self.busy(3)
+        self.pool.idle(first)
+        self.clock.advance(10)
+        self.pool.idle(second)
+        self.clock.advance(5)
+        self.pool.idle(third)
+        self.clock.advance(15)
+        self.assertEqual([c.did for c in (first, second, third)], [["quit"], [], []])
+        self.clock.advance(10)
+        self.assertEqual([c.did for c in (second, third)], [["quit"], []])
+        self.clock.advance(5)
+        self.assertEqual(third.did, ["quit"])
+
     def test_worn_when_it_ends(self) -> None:
         """A worn connection is not kept."""
         [connection] = self.busy()

@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from smtpforward import answers
 from smtpforward.config.settings import Limits
 from smtpforward.reply import Reply
-from smtpforward.server.protocol import CLOSE_DEADLINE, UNREAD_LIMIT, Phase
+from smtpforward.server.conversation import CLOSE_DEADLINE, UNREAD_LIMIT, Phase
 from tests.support import (
     GREETING,
     RECIPIENT,

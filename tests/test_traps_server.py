@@ -26,8 +26,8 @@ from smtpforward.job import Event
 from smtpforward.learned import LearnedRefusals
 from smtpforward.net.clock import make_monotonic
 from smtpforward.reply import Reply
+from smtpforward.server.conversation import CLOSE_DEADLINE, UNREAD_LIMIT
 from smtpforward.server.delivery import RoutingDelivery
-from smtpforward.server.protocol import CLOSE_DEADLINE, UNREAD_LIMIT
 from smtpforward.service import EX_CONFIG, Gateway, Options, makeService
 from tests.support import (
     RECIPIENT,

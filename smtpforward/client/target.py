@@ -187,8 +187,6 @@ class HandOver:
         )
 
     def _fault(self, failure: Failure) -> None:
-        if failure.check(CancelledError):
-            return
         if not self._result.called:
             self._result.errback(failure)
         else:

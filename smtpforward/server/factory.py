@@ -13,6 +13,7 @@ from smtpforward.envelope import Client
 from smtpforward.interfaces import ISession
 from smtpforward.net import peer
 from smtpforward.net.clock import Clock
+from smtpforward.server.conversation import Conversation
 from smtpforward.server.protocol import GatewaySMTP
 from smtpforward.server.session import GatewaySession
 
@@ -43,7 +44,7 @@ class GatewayFactory(smtp.SMTPFactory):
         self._dispatcher = dispatcher
         self._clock = clock
         self._sessions = sessions or self._session
-        self._open: set[GatewaySMTP] = set()
+        self._open: set[Conversation] = set()
         self._empty: Deferred[None] | None = None
 
     def _session(self, client: Client) -> ISession:
@@ -57,11 +58,11 @@ class GatewayFactory(smtp.SMTPFactory):
         protocol.factory = self
         return protocol
 
-    def opened(self, protocol: GatewaySMTP) -> None:
+    def opened(self, protocol: Conversation) -> None:
         """A connection is there."""
         self._open.add(protocol)
 
-    def closed(self, protocol: GatewaySMTP) -> None:
+    def closed(self, protocol: Conversation) -> None:
         """A connection has gone."""
         self._open.discard(protocol)
         if self._empty is not None and not self._open:

@@ -4,6 +4,7 @@ from tests.guards import Guard
 
 MODULE = "tests.test_traps_server"
 PROTOCOL = "smtpforward/server/protocol.py"
+CONVERSATION = "smtpforward/server/conversation.py"
 FACTORY = "smtpforward/server/factory.py"
 END_OF_DATA = "smtpforward/server/endofdata.py"
 ANSWERS = "smtpforward/answers.py"
@@ -32,9 +33,9 @@ MANY_AT_A_TIME = (
 OFFERED = '            b"PIPELINING": None,\n'
 
 GUARDS = [
-    _server("test_rcpt_does_not_overtake_mail", PROTOCOL, ONE_AT_A_TIME, MANY_AT_A_TIME),
-    _server("test_answers_keep_their_order", PROTOCOL, ONE_AT_A_TIME, MANY_AT_A_TIME),
-    _server("test_the_queue_is_bounded", PROTOCOL, "self.transport.pauseProducing()", "pass"),
+    _server("test_rcpt_does_not_overtake_mail", CONVERSATION, ONE_AT_A_TIME, MANY_AT_A_TIME),
+    _server("test_answers_keep_their_order", CONVERSATION, ONE_AT_A_TIME, MANY_AT_A_TIME),
+    _server("test_the_queue_is_bounded", CONVERSATION, "self.transport.pauseProducing()", "pass"),
     _server(
         "test_starttls_runs_nothing_from_before",
         PROTOCOL,
@@ -62,7 +63,7 @@ GUARDS = [
     ),
     _server(
         "test_a_failure_at_the_end_of_data_is_temporary",
-        PROTOCOL,
+        CONVERSATION,
         "self._answered(answers.LOCAL_FAULT, then)",
         'self._answered(Reply(550, (b"5.0.0 Could not send e-mail",)), then)',
     ),
@@ -113,7 +114,7 @@ GUARDS = [
     _server("test_noop_is_there", PROTOCOL, "def do_NOOP(", "def do_NOTHING("),
     _server(
         "test_a_byte_over_127_in_a_verb_is_no_command",
-        PROTOCOL,
+        CONVERSATION,
         "        if not command.isalpha():",
         "        if False:",
     ),
@@ -166,11 +167,11 @@ GUARDS = [
     ),
     _around(
         "test_the_timeout_of_the_settings_holds",
-        PROTOCOL,
+        CONVERSATION,
         "            self._watch.arm(self._settings.inactivity_timeout)\n            if phase is",
         "            self._watch.arm(600)\n            if phase is",
     ),
-    _around("test_a_close_ends", PROTOCOL, "self._watch.arm(CLOSE_DEADLINE)", "pass"),
+    _around("test_a_close_ends", CONVERSATION, "self._watch.arm(CLOSE_DEADLINE)", "pass"),
     _around(
         "test_timers_do_not_follow_the_wall_clock",
         "smtpforward/net/clock.py",
