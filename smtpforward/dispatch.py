@@ -8,7 +8,13 @@ with its traceback in the log; a client that has gone gets no answer, and the lo
 from collections.abc import Sequence
 from typing import Any
 
-from twisted.internet.defer import CancelledError, Deferred, gatherResults, maybeDeferred
+from twisted.internet.defer import (
+    CancelledError,
+    Deferred,
+    FirstError,
+    gatherResults,
+    maybeDeferred,
+)
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -103,6 +109,8 @@ class Dispatcher:
                 return
 
     def _failed(self, failure: Failure, transaction: Transaction) -> Reply:
+        if isinstance(failure.value, FirstError):
+            failure = failure.value.subFailure
         gone = failure.check(CancelledError) is not None
         if not gone:
             self.log.failure("id={id}: hand-over failed", failure, id=transaction.id)

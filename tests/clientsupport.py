@@ -193,7 +193,7 @@ class SessionCase(SynchronousTestCase):
         self.assertIsInstance(self.ready[0], Failure)
         error = self.ready[0].value
         self.assertIsInstance(error, ConnectFailed)
-        return error  # type: ignore[no-any-return]
+        return error
 
 
 class ReactorCase(SynchronousTestCase):

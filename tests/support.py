@@ -139,8 +139,9 @@ class ScriptedSession:
         self.messages.append(b"".join(content.wire()))
         return self._answer("end_of_data", content)
 
-    def discarded(self, reply: Reply) -> None:
+    def discarded(self, reply: Reply) -> Reply:
         self._answer("discarded", reply)
+        return reply
 
     def reset(self) -> None:
         self._answer("reset")

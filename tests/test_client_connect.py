@@ -22,7 +22,7 @@ class SlowResolver:
     def __init__(self) -> None:
         self.asked: list[object] = []
 
-    def resolveHostName(self, receiver, hostName, *args, **kw):  # type: ignore[no-untyped-def]
+    def resolveHostName(self, receiver, hostName, *args, **kw):  # type: ignore[no-untyped-def, override]
         """Note it."""
         self.asked.append(receiver)
         receiver.resolutionBegan(None)

@@ -492,7 +492,7 @@ class SpooledTests(SessionCase):
         self.begin()
         self.wire.lose(ConnectionLost())
         self.assertEqual(self.events(), [Event.DROPPED])
-        self.assertEqual(self.outcomes[0][0].sent, 0.0)
+        self.assertIsNone(self.outcomes[0][0].sent)
 
 
 class BrokenTests(SessionCase):

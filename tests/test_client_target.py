@@ -5,6 +5,8 @@ from typing import Any
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.error import ConnectionLost
 from twisted.internet.error import ConnectionRefusedError as Refused
+from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublisher
+from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from smtpforward.client.target import ForwardTarget
@@ -490,11 +492,10 @@ class CancelTests(TargetCase):
 
     def logged(self) -> list[str]:
         """The lines that a hand-over logs from now on."""
-        from twisted.logger import formatEvent, globalLogPublisher
-
         lines: list[str] = []
 
-        def note(event: Any) -> None:
+        @implementer(ILogObserver)
+        def note(event: LogEvent) -> None:
             text = formatEvent(event)
             if "after the client went away" in text:
                 lines.append(text)

@@ -78,7 +78,8 @@ class RoutingDeliveryTests(SynchronousTestCase):
         """Beyond the limit a recipient is deferred."""
         for name in (b"b", b"c", b"d"):
             self.delivery.validateTo(recipient(name + b"@example.com"))
-        self.assertIs(self.refusal(recipient(b"e@example.com")), answers.TOO_MANY_RECIPIENTS)
+        refusal = self.refusal(recipient(b"e@example.com"))
+        self.assertEqual(refusal, answers.signed(answers.TOO_MANY_RECIPIENTS, "1F"))
 
     def test_learned(self) -> None:
         """What the backend has refused gets the backend's words, for that sender alone."""

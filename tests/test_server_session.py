@@ -18,7 +18,7 @@ from smtpforward.interfaces import ISession
 from smtpforward.job import Event
 from smtpforward.learned import LearnedRefusals
 from smtpforward.reply import Reply
-from smtpforward.server.delivery import Refusal
+from smtpforward.server.delivery import Refusal, RoutingDelivery
 from smtpforward.server.session import GatewaySession
 from tests.support import TAKEN, ScriptedTarget, address, content, recipient, settings
 
@@ -97,11 +97,10 @@ class GatewaySessionTests(SynchronousTestCase):
         """A delivery object may refuse the sender."""
         refusal = Reply(550, (b"5.7.1 no",))
 
-        class Strict:
-            def validateFrom(self, helo: Any, origin: Any) -> None:
-                raise Refusal(refusal)
+        def refuse(delivery: RoutingDelivery, helo: Any, origin: Any) -> None:
+            raise Refusal(refusal)
 
-        self.session.getMessageDelivery = Strict  # type: ignore[method-assign,assignment]
+        self.patch(RoutingDelivery, "validateFrom", refuse)
         self.assertIs(self.session.mail(address(b"a@example.net"), {}), refusal)
 
     def test_handed_over(self) -> None:

@@ -9,6 +9,7 @@ The pool knows slots, waiters and time; it does not know SMTP. Its rules:
 - what lies idle too long, or is too old, is closed when that time comes, not at the next traffic.
 """
 
+import enum
 import itertools
 from bisect import insort
 from collections import deque
@@ -62,6 +63,14 @@ class Request(Protocol):
 
 
 C = TypeVar("C", bound=Connection)
+
+
+class Life(enum.Enum):
+    """What the pool still does."""
+
+    OPEN = "everything"
+    WINDING_DOWN = "serves jobs, keeps nothing idle"
+    ENDING = "nothing new"
 
 
 class Waiter(Generic[C]):
@@ -138,8 +147,8 @@ class Pool(Generic[C]):
         self._expiry = Watch(clock, self._expire)
         self._ceiling = bounds.max_connections
         self._ceiling_ends = Watch(clock, self._lift_ceiling)
-        self._keeping = True
-        self._ending = False
+        self._serving = False
+        self._life = Life.OPEN
 
     def __repr__(self) -> str:
         counts = " ".join(f"{name}={count}" for name, count in self.counts().items())
@@ -169,7 +178,7 @@ class Pool(Generic[C]):
     def take(self) -> C | None:
         """An idle connection at once, the most recently used one; ``None`` where none is."""
         now = self._clock.seconds()
-        while self._idle and not self._ending:
+        while self._idle and self._life is not Life.ENDING:
             connection, since = self._idle.popitem()
             if now - since < self._bounds.idle and not connection.is_worn(self._bounds, now):
                 self._busy.add(connection)
@@ -188,7 +197,7 @@ class Pool(Generic[C]):
             return succeed(connection)
         until = min(self._clock.seconds() + request.wait, request.deadline)
         waiter = Waiter(next(self._numbers), request, fresh, until, self._left)
-        if self._ending:
+        if self._life is Life.ENDING:
             waiter.result.errback(self._shutting_down())
         elif self._has_room():
             self._open(waiter)
@@ -237,7 +246,7 @@ class Pool(Generic[C]):
         waiter.opening = None
         connection.owner = self
         self._busy.add(connection)
-        if self._ending:
+        if self._life is Life.ENDING:
             connection.abort()
             waiter.result.errback(self._shutting_down())
         else:
@@ -284,10 +293,10 @@ class Pool(Generic[C]):
         """A connection has ended its transaction cleanly."""
         self._busy.discard(connection)
         now = self._clock.seconds()
-        if self._ending or connection.is_worn(self._bounds, now):
+        if self._life is Life.ENDING or connection.is_worn(self._bounds, now):
             self._retire(connection)
             return
-        before = sum(1 for _ in itertools.takewhile(lambda waiter: waiter.fresh, self._waiting))
+        before = self._fresh_ones_first() if self._waiting else 0
         if before and before >= self._room_to_come:
             # The jobs that came first want new connections: make room for one.
             self._retire(connection)
@@ -296,11 +305,15 @@ class Pool(Generic[C]):
             self._leave_queue(waiter)
             self._busy.add(connection)
             waiter.result.callback(connection)
-        elif not self._keeping:
+        elif self._life is Life.WINDING_DOWN:
             self._retire(connection)
         else:
             self._idle[connection] = now
             self._expire_by(min(now + self._bounds.idle, connection.worn_at(self._bounds)))
+
+    def _fresh_ones_first(self) -> int:
+        """How many jobs at the head of the queue want a new connection."""
+        return sum(1 for _ in itertools.takewhile(lambda waiter: waiter.fresh, self._waiting))
 
     def closing(self, connection: C) -> None:
         """A connection takes no further message; it holds its slot until it is gone."""
@@ -318,10 +331,16 @@ class Pool(Generic[C]):
 
     def _serve(self) -> None:
         """Open a connection for each waiter that has a slot now."""
-        while self._waiting and self._size < max(1, self._ceiling):
-            waiter = self._waiting[0]
-            self._leave_queue(waiter)
-            self._open(waiter)
+        if self._serving:
+            return  # An attempt that fails at once comes back here; the loop goes on below.
+        self._serving = True
+        try:
+            while self._waiting and self._size < max(1, self._ceiling):
+                waiter = self._waiting[0]
+                self._leave_queue(waiter)
+                self._open(waiter)
+        finally:
+            self._serving = False
 
     # -- expiry
 
@@ -353,13 +372,14 @@ class Pool(Generic[C]):
 
     def wind_down(self) -> None:
         """Jobs are still served, but nothing lies idle any more."""
-        self._keeping = False
+        if self._life is Life.OPEN:
+            self._life = Life.WINDING_DOWN
         for connection in list(self._idle):
             self._retire(connection)
 
     def end(self) -> None:
         """Nothing new begins: idle ones say good-bye, waiters are told, busy ones finish."""
-        self._ending = True
+        self._life = Life.ENDING
         self.wind_down()
         while self._waiting:
             waiter = self._waiting[0]

@@ -89,7 +89,7 @@ class BackendSession(smtp.ESMTPSender):
         self._exchange: Exchange | None = None
         self._job: Job | None = None
         self._result: Deferred[list[Outcome]] | None = None
-        self._sent = 0.0
+        self._sent: float | None = None
 
     # -- what the pool asks
 
@@ -257,7 +257,7 @@ class BackendSession(smtp.ESMTPSender):
         self._job = job
         self._timeouts = job.next_hop.timeouts
         self._deadline = job.deadline
-        self._sent = 0.0
+        self._sent = None
         self._exchange = exchange = Exchange(job.envelope, size, self.extensions, job.atomic)
         result: Deferred[list[Outcome]] = Deferred()
         self._result = result

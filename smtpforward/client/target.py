@@ -16,7 +16,7 @@ from zope.interface import implementer
 
 from smtpforward.client.connect import Connector
 from smtpforward.client.errors import ConnectFailed
-from smtpforward.client.pool import Pool
+from smtpforward.client.pool import Life, Pool
 from smtpforward.client.session import BackendSession
 from smtpforward.interfaces import IDeliver
 from smtpforward.job import Event, Job, NextHop, Outcome, Server, Stage
@@ -38,9 +38,8 @@ class ForwardTarget:
         self._connector = connector
         self._clock = clock
         self._pools: dict[Server, Pool[BackendSession]] = {}
-        self._winding_down = False
-        self._ended = False
-        self._ending: Deferred[None] | None = None
+        self._life = Life.OPEN
+        self._ends: list[Deferred[None]] = []
 
     @property
     def pools(self) -> Sequence[Pool[BackendSession]]:
@@ -58,17 +57,16 @@ class ForwardTarget:
                 self._clock,
                 lambda: self._emptied(server),
             )
-            if self._winding_down:
+            if self._life is Life.WINDING_DOWN:
                 pool.wind_down()
-            if self._ended:
+            elif self._life is Life.ENDING:
                 pool.end()
         return pool
 
     def _emptied(self, server: Server) -> None:
         self._pools.pop(server, None)
-        if self._ending is not None and not self._pools:
-            ending, self._ending = self._ending, None
-            ending.callback(None)
+        while self._ends and not self._pools:
+            self._ends.pop().callback(None)
 
     def deliver(self, job: Job) -> Deferred[list[Outcome]]:
         """See :class:`smtpforward.interfaces.IDeliver`."""
@@ -76,18 +74,18 @@ class ForwardTarget:
 
     def wind_down(self) -> None:
         """The edge is closing: serve what it still brings, and keep no connection idle."""
-        self._winding_down = True
+        self._life = Life.WINDING_DOWN
         for pool in self.pools:
             pool.wind_down()
 
     def end(self) -> "Deferred[None]":
         """Let idle connections say good-bye; fires when all are closed."""
-        self._ended = True
+        self._life = Life.ENDING
         done: Deferred[None] = Deferred()
         if not self._pools:
             done.callback(None)
             return done
-        self._ending = done
+        self._ends.append(done)
         for pool in self.pools:
             pool.end()
         return done

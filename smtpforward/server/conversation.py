@@ -129,14 +129,14 @@ class Conversation(smtp.ESMTP):
         if self.phase is Phase.COMMAND and not self.in_transaction:
             self._send_and_close(answers.SHUTTING_DOWN)
 
-    def _close(self) -> None:
+    def _close(self, closing: Callable[[Any], None] = peer.close) -> None:
         if self.phase is Phase.CLOSING:
             return
         self.phase = Phase.CLOSING
         self._unread.clear()
         # A peer that does not read would hold the socket for ever.
         self._watch.arm(CLOSE_DEADLINE)
-        self.transport.loseConnection()
+        closing(self.transport)
 
     # -- reading
 
@@ -188,7 +188,7 @@ class Conversation(smtp.ESMTP):
         if line is Breach.LENGTH:
             self._reply(answers.LINE_TOO_LONG)
         elif isinstance(line, Breach):
-            self._send_and_close(_BREACHES[line])
+            self._cut_off(_BREACHES[line])
         else:
             self.state_COMMAND(line)
         return True
@@ -251,6 +251,9 @@ class Conversation(smtp.ESMTP):
 
     def _send(self, reply: Reply, phase: Phase = Phase.COMMAND) -> None:
         """The one way out of ANSWERING."""
+        if reply.code == 421:
+            self._send_and_close(reply)
+            return
         self.transport.write(reply.wire())
         self.phase = phase
         if phase is not Phase.ANSWERING:
@@ -263,6 +266,11 @@ class Conversation(smtp.ESMTP):
         self.transport.write(reply.wire())
         self._close()
 
+    def _cut_off(self, reply: Reply) -> None:
+        """Answer a client that goes on sending, and read no more of it."""
+        self.transport.write(reply.wire())
+        self._close(peer.close_lingering)
+
     def _pipelined(self) -> bool:
         """Cut off a client that sent on where it must wait (RFC 2920 3.1), as for the greeting.
 
@@ -270,5 +278,5 @@ class Conversation(smtp.ESMTP):
         """
         if not self._unread:
             return False
-        self._send_and_close(answers.IMPROPER_PIPELINING)
+        self._cut_off(answers.IMPROPER_PIPELINING)
         return True

@@ -54,7 +54,7 @@ class RoutingDelivery:
         """
         transaction = self.transaction
         if len(transaction.recipients) >= self._settings.limits.recipients:
-            raise Refusal(answers.TOO_MANY_RECIPIENTS)
+            raise Refusal(answers.signed(answers.TOO_MANY_RECIPIENTS, transaction.id))
         taken = transaction.routes[0].next_hop if transaction.routes else None
         decision = routing.decide(self._settings, transaction.client, user.address, taken)
         if isinstance(decision, routing.Refuse):

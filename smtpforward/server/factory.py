@@ -45,7 +45,7 @@ class GatewayFactory(smtp.SMTPFactory):
         self._clock = clock
         self._sessions = sessions or self._session
         self._open: set[Conversation] = set()
-        self._empty: Deferred[None] | None = None
+        self._draining: list[Deferred[None]] = []
 
     def _session(self, client: Client) -> ISession:
         return GatewaySession(client, lambda: self.settings, self._dispatcher, self._clock)
@@ -65,9 +65,8 @@ class GatewayFactory(smtp.SMTPFactory):
     def closed(self, protocol: Conversation) -> None:
         """A connection has gone."""
         self._open.discard(protocol)
-        if self._empty is not None and not self._open:
-            empty, self._empty = self._empty, None
-            empty.callback(None)
+        while self._draining and not self._open:
+            self._draining.pop().callback(None)
 
     def drain(self) -> Deferred[None]:
         """Let transactions in progress end, and nothing begin; fires when all clients have gone."""
@@ -76,8 +75,9 @@ class GatewayFactory(smtp.SMTPFactory):
             protocol.shut_down()
         if not self._open:
             return succeed(None)
-        self._empty = Deferred()
-        return self._empty
+        empty: Deferred[None] = Deferred()
+        self._draining.append(empty)
+        return empty
 
     def abort(self) -> None:
         """Cut off whoever is still there."""

@@ -167,18 +167,17 @@ class GatewaySMTP(Conversation):
             self.phase = Phase.ANSWERING
             self._data_ended(arrival)
         elif arrival.hopeless and arrival.refusal is not None:
-            self._session.discarded(arrival.refusal)
-            self._send_and_close(arrival.refusal)
+            self._cut_off(self._session.discarded(arrival.refusal))
 
     def _data_ended(self, arrival: Arrival) -> None:
         if arrival.refusal is None:
             self._ask(self._session.end_of_data, self._message_answered, arrival.content)
             return
-        self._session.discarded(arrival.refusal)
+        reply = self._session.discarded(arrival.refusal)
         if arrival.breach:
-            self._send_and_close(arrival.refusal)
+            self._cut_off(reply)
         else:
-            self._message_answered(arrival.refusal)
+            self._message_answered(reply)
 
     def _message_answered(self, reply: Reply) -> None:
         self._end_transaction()

@@ -242,7 +242,7 @@ GUARDS = [
     _pool(
         "OtherPoolTraps.test_one_after_the_first_wave",
         POOL,
-        "while self._idle and not self._ending:",
+        "while self._idle and self._life is not Life.ENDING:",
         "while self._idle and not self._busy:",
     ),
     _pool(

@@ -208,8 +208,7 @@ GUARDS = [
         "test_the_rest_of_a_refused_body_does_not_run",
         PROTOCOL,
         "        elif arrival.hopeless and arrival.refusal is not None:\n"
-        "            self._session.discarded(arrival.refusal)\n"
-        "            self._send_and_close(arrival.refusal)",
+        "            self._cut_off(self._session.discarded(arrival.refusal))",
         "        elif arrival.refusal is not None:\n"
         "            self._message_answered(arrival.refusal)",
     ),

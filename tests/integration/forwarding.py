@@ -97,7 +97,7 @@ class ForwardingCase(PeerTestCase):
     async def client(self, gateway: Gateway) -> RawClient:
         """A client that has said EHLO."""
         port: int = gateway.ports()[0].getHost().port
-        client = await deferToThread(RawClient, port)
+        client = await deferToThread(RawClient, port, 20.0)
         self.addCleanup(client.close)
         await deferToThread(client.hello)
         return client

@@ -343,7 +343,3 @@ class EdgeTests(ForwardingCase):
         said, _, _ = await self.begin("<a@example.org>")
         identity = said[0].rpartition("[")[2].rstrip("]")
         self.assertTrue([line for line in self.log_lines() if f"id={identity}" in line])
-
-    test_refused_recipient_is_logged.todo = (  # type: ignore[attr-defined]
-        "a refusal at RCPT is not logged"
-    )

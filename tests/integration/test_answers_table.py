@@ -311,10 +311,6 @@ class OwnFaultTests(TableCase):
         shutil.rmtree(folder)
         self.assert_own(await self.send(client), "452 4.3.1")
 
-    test_spool_answer_has_the_id.todo = (  # type: ignore[attr-defined]
-        "the edge's own answers to the end of data carry no id"
-    )
-
     async def test_exception(self) -> None:
         """A target that fails is 451 4.3.0 with a traceback, and the next message gets through."""
 
