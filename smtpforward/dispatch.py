@@ -12,8 +12,8 @@ from twisted.internet.defer import (
     CancelledError,
     Deferred,
     FirstError,
+    fail,
     gatherResults,
-    maybeDeferred,
 )
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -44,7 +44,10 @@ class Dispatcher:
     def submit(self, transaction: Transaction, content: Content) -> Deferred[Reply]:
         """Hand over. Cancel the Deferred when the client has gone."""
         transaction.size = content.size
-        outcomes = maybeDeferred(self._hand_over, transaction, content)
+        try:
+            outcomes = self._hand_over(transaction, content)
+        except Exception:
+            outcomes = fail()
         return outcomes.addCallback(self._answer, transaction).addErrback(self._failed, transaction)
 
     def _hand_over(self, transaction: Transaction, content: Content) -> "Deferred[Any]":

@@ -6,6 +6,7 @@ of step with commands: a line that is no reply line ends the connection.
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 
 from smtpforward.reply import Reply
 
@@ -16,6 +17,15 @@ _LINE = re.compile(rb"([2-5][0-5][0-9])(?:([ -])(.*))?", re.DOTALL)
 
 class NotAReply(ValueError):  # noqa: N818 -- it says what came
     """What the backend sent is no reply, or does not end."""
+
+
+@lru_cache(maxsize=256)
+def _whole(line: bytes) -> Reply | None:
+    """The reply that ``line`` is by itself. A backend says the same few over and over."""
+    match = _LINE.fullmatch(line) if len(line) <= MAX_LINE else None
+    if match is None or match[2] == b"-":
+        return None
+    return Reply(int(match[1]), (match[3] or b"",))
 
 
 class ReplyReader:
@@ -51,6 +61,8 @@ class ReplyReader:
     def _take(self, line: bytes) -> Reply | None:
         if line.endswith(b"\r"):
             line = line[:-1]
+        if not self._lines and (reply := _whole(line)) is not None:
+            return reply
         match = _LINE.fullmatch(line) if len(line) <= MAX_LINE else None
         if match is None or (self._lines and match[1] != self._code):
             raise NotAReply(repr(line[:100]))

@@ -78,6 +78,7 @@ class BackendSession(smtp.ESMTPSender):
         self.messages = 0
         self.owner: Owner | None = None
         self._name = name
+        self._peer_name = ""
         self._own_name = own_name
         self._timeouts = timeouts
         self._deadline = deadline
@@ -96,8 +97,10 @@ class BackendSession(smtp.ESMTPSender):
     @property
     def peer_name(self) -> str:
         """``host[ip]:port``, for the log."""
-        ip, port = peer.textual(self.transport.getPeer())
-        return f"{self._name}[{ip}]:{port}"
+        if not self._peer_name:
+            ip, port = peer.textual(self.transport.getPeer())
+            self._peer_name = f"{self._name}[{ip}]:{port}"
+        return self._peer_name
 
     def is_worn(self, bounds: PoolBounds, now: float) -> bool:
         """Whether it should take no further message."""

@@ -12,6 +12,7 @@ that breaks the rules of line ends is answered and cut off. Memory is bounded by
 
 import enum
 from collections.abc import Callable
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -48,6 +49,16 @@ class Phase(enum.Enum):
     COMMAND = "a command line"
     DATA = "message data"
     CLOSING = "of no interest any more"
+
+
+@lru_cache(maxsize=256)
+def _method_name(protocol: Any, command: bytes) -> str | None:
+    """The method for a verb, by Twisted's names; its own look-up raises for bytes above 127."""
+    if not command.isalpha():
+        return None
+    verb = command.decode("ascii").upper()
+    names = (f"do_{verb}", f"ext_{verb}")
+    return next((name for name in names if hasattr(protocol, name)), None)
 
 
 class Conversation(smtp.ESMTP):
@@ -199,10 +210,8 @@ class Conversation(smtp.ESMTP):
         method(rest.strip())
 
     def lookupMethod(self, command: bytes) -> Callable[[bytes], None] | None:
-        # A byte above 127 in a verb is no command; Twisted's look-up raises for it.
-        if not command.isalpha():
-            return None
-        return smtp.ESMTP.lookupMethod(self, command)
+        name = _method_name(type(self), command)
+        return getattr(self, name) if name else None
 
     # -- answering
 

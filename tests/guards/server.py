@@ -115,8 +115,8 @@ GUARDS = [
     _server(
         "test_a_byte_over_127_in_a_verb_is_no_command",
         CONVERSATION,
-        "        if not command.isalpha():",
-        "        if False:",
+        "    if not command.isalpha():",
+        "    if False:",
     ),
     _server(
         "test_a_long_line_does_not_leave_data_mode",
