@@ -16,7 +16,7 @@ UNIT_TESTS = $(shell find tests -name 'test_*.py' -not -path 'tests/integration/
 TESTS ?= tests
 PEERS := postfix swaks
 
-.PHONY: demo test load check peers clean
+.PHONY: demo test load check guards peers clean
 
 demo: $(VENV)/.installed
 	$(BIN)/smtpforward demo $(ARGS)
@@ -27,6 +27,10 @@ test: $(VENV)/.installed-test
 load: export SMTPFORWARD_FULL = 1
 load: $(VENV)/.installed-test
 	$(BIN)/python $(TRIAL) tests.integration.test_smtp_source
+
+# Takes the guard behind each known trap out of a copy of the tree: its test must fail there.
+guards: $(VENV)/.installed-test
+	$(BIN)/python -m tests.guards
 
 # The layers test is one of the unit tests.
 check: $(VENV)/.installed-dev

@@ -10,6 +10,7 @@ import ipaddress
 import re
 from collections.abc import Mapping
 from functools import lru_cache
+from types import MappingProxyType
 
 from attrs import frozen
 
@@ -97,11 +98,12 @@ def _is_literal(text: bytes) -> bool:
     return True
 
 
-def _parameters(text: bytes | None) -> dict[bytes, bytes] | None:
+def _parameters(text: bytes | None) -> Mapping[bytes, bytes] | None:
     found: dict[bytes, bytes] = {}
     for word in (text or b"").split():
         match = _PARAMETER.fullmatch(word)
         if match is None or match[1].upper() in found:
             return None
         found[match[1].upper()] = match[2] or b""
-    return found
+    # A parsed path is cached and shared.
+    return MappingProxyType(found)

@@ -127,14 +127,17 @@ def to_message(outcomes: Sequence[Outcome], transaction: str, partial: str = "le
     others = [o for o in outcomes if o.event not in (Event.SPARED, Event.ACCEPTED)]
     if not others:
         return to_outcome(outcomes[0], transaction)
-    if spared and partial == "learn" and any(o.event is Event.REFUSED for o in others):
+    if spared and partial == "learn" and any(_speaks_of_recipient(o) for o in others):
         return signed(_PARTLY_REFUSED, transaction)
     return to_outcome(_gentlest(others), transaction)
 
 
+def _speaks_of_recipient(outcome: Outcome) -> bool:
+    """Whether it is a refusal that can be learned: the next attempt will be without it."""
+    return outcome.event is Event.REFUSED and not speaks_of_set_up(outcome)
+
+
 def _gentlest(refused: Sequence[Outcome]) -> Outcome:
     """The outcome whose answer loses nothing: a temporary one, if there is one."""
-    for outcome in refused:
-        if not (outcome.reply and outcome.event is Event.REFUSED and outcome.reply.permanent):
-            return outcome
-    return refused[0]
+    temporary = (outcome for outcome in refused if not to_outcome(outcome, "").permanent)
+    return next(temporary, refused[0])

@@ -15,6 +15,7 @@ import tempfile
 from collections.abc import Iterator
 
 READ_SIZE = 256 * 1024
+SMALL = 1024  # pieces below are joined: each costs memory of its own
 BARE_NEWLINE = re.compile(rb"\r(?!\n)|(?<!\r)\n")
 
 
@@ -61,7 +62,10 @@ class Content:
         if self._fd >= 0:
             self._write(piece)
             return
-        self._chunks.append(piece)
+        if len(piece) < SMALL and self._chunks and len(self._chunks[-1]) < SMALL:
+            self._chunks[-1] += piece
+        else:
+            self._chunks.append(piece)
         if self.size > self._spool_after:
             self._spool()
 
@@ -102,15 +106,17 @@ class Content:
 
     def header(self, limit: int) -> bytes:
         """The header section as stored, prefix left out: at most ``limit`` bytes of it."""
-        start = b""
+        # A message may begin with the empty line: then it has no header.
+        start = bytearray(b"\r\n")
         for piece in self._stored():
+            searched = len(start) - 3
             start += piece
-            end = start.find(b"\r\n\r\n")
+            end = start.find(b"\r\n\r\n", max(0, searched))
             if end >= 0:
-                return start[: min(end + 2, limit)]
-            if len(start) >= limit:
+                return bytes(start[2 : min(end, limit) + 2])
+            if len(start) >= limit + 4:
                 break
-        return start[:limit]
+        return bytes(start[2 : limit + 2])
 
     def close(self) -> None:
         """Give up the data; a second call does nothing."""
@@ -126,7 +132,7 @@ def _stuffed(pieces: Iterator[bytes]) -> Iterator[bytes]:
     for piece in pieces:
         stuffed = piece.replace(b"\n.", b"\n..")
         yield b"." + stuffed if at_line_start and piece.startswith(b".") else stuffed
-        at_line_start = piece.endswith(b"\n")
+        at_line_start = piece.endswith(b"\n") if piece else at_line_start
 
 
 def _unstuffed(pieces: Iterator[bytes]) -> Iterator[bytes]:
@@ -135,4 +141,4 @@ def _unstuffed(pieces: Iterator[bytes]) -> Iterator[bytes]:
     for piece in pieces:
         kept = piece[1:] if at_line_start and piece.startswith(b".") else piece
         yield kept.replace(b"\n.", b"\n")
-        at_line_start = piece.endswith(b"\n")
+        at_line_start = piece.endswith(b"\n") if piece else at_line_start

@@ -8,7 +8,13 @@ with its traceback in the log; a client that has gone gets no answer, and the lo
 from collections.abc import Sequence
 from typing import Any
 
-from twisted.internet.defer import CancelledError, Deferred, gatherResults
+from twisted.internet.defer import (
+    CancelledError,
+    Deferred,
+    FirstError,
+    fail,
+    gatherResults,
+)
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -38,18 +44,21 @@ class Dispatcher:
     def submit(self, transaction: Transaction, content: Content) -> Deferred[Reply]:
         """Hand over. Cancel the Deferred when the client has gone."""
         transaction.size = content.size
+        try:
+            outcomes = self._hand_over(transaction, content)
+        except Exception:
+            outcomes = fail()
+        return outcomes.addCallback(self._answer, transaction).addErrback(self._failed, transaction)
+
+    def _hand_over(self, transaction: Transaction, content: Content) -> "Deferred[Any]":
         groups = group_by_next_hop(transaction)
         if len(groups) == 1:
             [(next_hop, indices)] = groups.items()
-            deferred = self._deliver(transaction, content, next_hop, indices)
-        else:
-            deferred = gatherResults(
-                [self._deliver(transaction, content, hop, at) for hop, at in groups.items()],
-                consumeErrors=True,
-            ).addCallback(_in_order, list(groups.values()))
-        return deferred.addCallbacks(
-            self._answer, self._failed, callbackArgs=(transaction,), errbackArgs=(transaction,)
-        )
+            return self._deliver(transaction, content, next_hop, indices)
+        return gatherResults(
+            [self._deliver(transaction, content, hop, at) for hop, at in groups.items()],
+            consumeErrors=True,
+        ).addCallback(_in_order, list(groups.values()))
 
     def _deliver(
         self, transaction: Transaction, content: Content, next_hop: NextHop, indices: Sequence[int]
@@ -67,9 +76,11 @@ class Dispatcher:
         )
 
     def _answer(self, outcomes: Sequence[Outcome], transaction: Transaction) -> Reply:
-        transaction.outcomes = outcomes
+        if len(outcomes) != len(transaction.recipients):
+            raise ValueError("the target owes one outcome for each recipient")
         partial = transaction.routes[0].partial_rejection
         reply = answers.to_message(outcomes, transaction.id, partial)
+        transaction.outcomes = outcomes
         if reply.code != 250:
             if partial == "learn":
                 self._learn(transaction, outcomes)
@@ -101,15 +112,18 @@ class Dispatcher:
                 return
 
     def _failed(self, failure: Failure, transaction: Transaction) -> Reply:
-        if failure.check(CancelledError):
-            reply = answers.signed(answers.LOCAL_FAULT, transaction.id)
-            self.log.info(
-                "{line} [the client went away]",
-                line=transaction.line(reply, self._clock.seconds()),
-            )
-            return reply
-        self.log.failure("id={id}: hand-over failed", failure, id=transaction.id)
-        return answers.signed(answers.LOCAL_FAULT, transaction.id)
+        if isinstance(failure.value, FirstError):
+            failure = failure.value.subFailure
+        gone = failure.check(CancelledError) is not None
+        if not gone:
+            self.log.failure("id={id}: hand-over failed", failure, id=transaction.id)
+        reply = answers.signed(answers.LOCAL_FAULT, transaction.id)
+        self.log.info(
+            "{line}{note}",
+            line=transaction.line(reply, self._clock.seconds()),
+            note=" [the client went away]" if gone else "",
+        )
+        return reply
 
 
 def group_by_next_hop(transaction: Transaction) -> dict[NextHop, list[int]]:

@@ -22,7 +22,8 @@ class ISession(Interface):
 
     Each method may answer at once or with a Deferred: ``None`` to go on, or a
     :class:`smtpforward.reply.Reply` that refuses. A failure is answered ``451 4.3.0``.
-    The server protocol asks nothing while an answer is outstanding, except ``closed``.
+    The server protocol asks nothing while an answer is outstanding, except ``closed``. A reply of
+    421 ends the connection. For ``discarded``, ``reset`` and ``closed`` nobody waits.
     """
 
     client = Attribute("The :class:`smtpforward.envelope.Client`.")
@@ -50,7 +51,11 @@ class ISession(Interface):
         """
 
     def discarded(reply):  # type: ignore[no-untyped-def]
-        """The message was refused while it arrived, and ``reply`` is the answer to its end."""
+        """The message was refused while it arrived.
+
+        :param reply: what the protocol would answer to its end.
+        :return: the Reply to answer in its place.
+        """
 
     def reset():  # type: ignore[no-untyped-def]
         """The transaction is over: RSET, a new HELO, or its end."""

@@ -161,7 +161,7 @@ class Outcome:
     :ivar reply: the backend's own words; ``None`` where it said nothing that decided.
     :ivar detail: for the log: what went wrong.
     :ivar peer: ``host[ip]:port`` of the backend, or empty when there was none.
-    :ivar sent: when our dot left, on the target's clock; 0.0 when it did not.
+    :ivar sent: when our dot left, on the target's clock; ``None`` when it did not.
     """
 
     recipient: Recipient
@@ -170,7 +170,7 @@ class Outcome:
     reply: Reply | None = None
     peer: str = ""
     detail: str = ""
-    sent: float = 0.0
+    sent: float | None = None
 
     @property
     def ours(self) -> bool:

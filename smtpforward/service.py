@@ -11,7 +11,7 @@ from typing import Any
 from twisted.application.internet import StreamServerEndpointService
 from twisted.application.service import IService, MultiService
 from twisted.application.strports import service as listening_service
-from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.defer import Deferred
 from twisted.internet.defer import TimeoutError as DeferredTimeout
 from twisted.logger import Logger
 from twisted.python import usage
@@ -99,9 +99,8 @@ class Gateway(MultiService):
 
     async def _within(self, seconds: float, ending: "Deferred[None]") -> None:
         """Wait for ``ending``, but not for longer than that."""
-        waiting = DeferredList([ending], consumeErrors=True)
         try:
-            await waiting.addTimeout(seconds, self._reactor)
+            await ending.addTimeout(seconds, self._reactor)
         except DeferredTimeout:
             self.log.warn("not all ended within {seconds} seconds", seconds=seconds)
 

@@ -1,4 +1,7 @@
-"""Sends a spooled message piece by piece, as fast as the backend takes it."""
+"""Sends a spooled message piece by piece, as fast as the backend takes it.
+
+A transport asks for the next piece when it has sent one: a piece without bytes would be the last.
+"""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -25,7 +28,7 @@ class BodyProducer:
         failed: Callable[[OSError], None],
     ) -> None:
         self._transport = transport
-        self._pieces: Iterator[bytes] = pieces
+        self._pieces: Iterator[bytes] = filter(None, pieces)
         self._moved = moved
         self._finished = finished
         self._failed = failed

@@ -28,7 +28,12 @@ class BackendFactory(smtp.ESMTPSenderFactory):
     protocol = BackendSession
 
     def __init__(
-        self, server: Server, own_name: str | None, timeouts: Timeouts, clock: Clock
+        self,
+        server: Server,
+        own_name: str | None,
+        timeouts: Timeouts,
+        deadline: float,
+        clock: Clock,
     ) -> None:
         ready: Deferred[BackendSession] = Deferred()
         smtp.ESMTPSenderFactory.__init__(
@@ -43,12 +48,14 @@ class BackendFactory(smtp.ESMTPSenderFactory):
         self._server = server
         self._own_name = own_name
         self._timeouts = timeouts
+        self._deadline = deadline
         self._clock = clock
 
     def buildProtocol(self, addr: IAddress | None) -> BackendSession:
         """The session, prepared."""
         session: BackendSession = smtp.ESMTPSenderFactory.buildProtocol(self, addr)
-        session.prepare(self._server.host, self._own_name, self._timeouts, self._clock)
+        name, own_name = self._server.host, self._own_name
+        session.prepare(name, own_name, self._timeouts, self._deadline, self._clock)
         self.session = session
         return session
 
@@ -69,13 +76,15 @@ class Connector:
         :return: Deferred; it fails with :class:`ConnectFailed`. Cancelling closes the connection.
         """
         reactor, timeouts = self._reactor, job.next_hop.timeouts
-        factory = BackendFactory(server, self._own_name, timeouts, reactor)
+        factory = BackendFactory(server, self._own_name, timeouts, job.deadline, reactor)
         ready: Deferred[BackendSession] = factory.result
-        outcome: Deferred[BackendSession] = Deferred(lambda _: _give_up(connecting, factory))
+        outcome: Deferred[BackendSession] = Deferred(
+            lambda given_up: _give_up(given_up, connecting, factory)
+        )
         ready.addCallbacks(outcome.callback, outcome.errback)
         seconds = max(0.0, min(timeouts.connect, job.deadline - reactor.seconds()))
         connecting: Deferred[Any] = self._endpoint(server, seconds).connect(factory)
-        connecting.addTimeout(seconds, reactor)
+        connecting.addTimeout(seconds, reactor, _too_late)
         connecting.addErrback(_not_connected, server, outcome)
         return outcome
 
@@ -90,19 +99,25 @@ class Connector:
         return kind(self._reactor, server.host, server.port, timeout=seconds, bindAddress=bind)
 
 
-def _give_up(connecting: "Deferred[Any]", factory: BackendFactory) -> None:
+def _give_up(
+    outcome: "Deferred[BackendSession]", connecting: "Deferred[Any]", factory: BackendFactory
+) -> None:
     if factory.session is not None:
         factory.session.abort()
-    else:
-        connecting.cancel()
+        return
+    # First: an endpoint answers its cancel with an error of its own kind.
+    outcome.errback(CancelledError())
+    connecting.cancel()
+
+
+def _too_late(result: Any, seconds: float) -> Failure:
+    """Twisted's own would let what an endpoint says to a cancel pass for the reason."""
+    return Failure(DeferredTimeout(f"no connection in {seconds:g} seconds"))
 
 
 def _not_connected(failure: Failure, server: Server, outcome: "Deferred[BackendSession]") -> None:
     if outcome.called:
         return
-    if failure.check(CancelledError, DeferredTimeout):
-        detail = f"{server}: no connection in time"
-    else:
-        detail = f"{server}: {failure.getErrorMessage()}"
+    detail = f"{server}: {failure.getErrorMessage()}"
     refused = failure.check(Refused) is not None
     outcome.errback(ConnectFailed(Event.UNREACHABLE, detail, full=refused))

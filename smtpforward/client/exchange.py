@@ -85,7 +85,7 @@ class Exchange:
         recipients = range(len(self._envelope.recipients))
         self._to_send.append((Stage.MAIL, 0))
         self._to_send.extend((Stage.RCPT, index) for index in recipients)
-        if len(recipients) == 1:
+        if len(recipients) == 1 and b"PIPELINING" in self._extensions:
             self._to_send.append((Stage.DATA, 0))
         return self._next_commands()
 
@@ -133,9 +133,10 @@ class Exchange:
         if self.state is State.RESET:
             self.state = State.DONE if reply.positive else State.BROKEN
             return b""
-        stage, index = self._expected.popleft()
+        stage, index = self._expected[0]
         if not self._fits(stage, reply):
             return self.fail(Event.NONSENSE, reply, f"{reply.code} to {stage.value}")
+        self._expected.popleft()
         return self._note(stage, index, reply)
 
     def _fits(self, stage: Stage, reply: Reply) -> bool:
@@ -205,9 +206,19 @@ class Exchange:
     def fail(self, event: Event, reply: Reply | None = None, detail: str = "") -> bytes:
         """The connection is of no more use; what was not decided yet is ``event``."""
         if self.verdicts is None:
-            self._settle(Verdict(event, self.stage, reply, detail))
+            self._settle_undecided(Verdict(event, self.stage, reply, detail))
         self.state = State.BROKEN
         return b""
+
+    def _settle_undecided(self, verdict: Verdict) -> None:
+        """``verdict`` for all of whom the backend has not said before that it refuses."""
+        mail = self._mail
+        if verdict.event is Event.NONSENSE:
+            self._settle(verdict)  # What it said before may have answered something else.
+        elif mail is not None and not mail.positive:
+            self._settle(Verdict(Event.REFUSED, Stage.MAIL, mail))
+        else:
+            self._settle_accepted(verdict)
 
     def _settle(self, verdict: Verdict) -> None:
         """The same verdict for all."""

@@ -9,11 +9,14 @@ The pool knows slots, waiters and time; it does not know SMTP. Its rules:
 - what lies idle too long, or is too old, is closed when that time comes, not at the next traffic.
 """
 
+import enum
+import itertools
+from bisect import insort
 from collections import deque
 from collections.abc import Callable
 from typing import Any, Generic, Protocol, TypeVar
 
-from twisted.internet.defer import CancelledError, Deferred, succeed
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -62,19 +65,35 @@ class Request(Protocol):
 C = TypeVar("C", bound=Connection)
 
 
+class Life(enum.Enum):
+    """What the pool still does."""
+
+    OPEN = "everything"
+    WINDING_DOWN = "serves jobs, keeps nothing idle"
+    ENDING = "nothing new"
+
+
 class Waiter(Generic[C]):
     """A job that has no connection yet: it waits for one, or for its own to open.
 
     :param forget: called when the job gives up while it waits in the queue.
+    :ivar number: jobs are served in this order.
     :ivar fresh: whether it wants a connection that nobody has used.
+    :ivar opening: its own connection, unless it has been abandoned.
     :ivar until: when it has waited enough.
     """
 
-    __slots__ = ("_forget", "fresh", "opening", "request", "result", "timer", "until")
+    __slots__ = ("_forget", "fresh", "number", "opening", "request", "result", "timer", "until")
 
     def __init__(
-        self, request: Request, fresh: bool, until: float, forget: "Callable[[Waiter[C]], None]"
+        self,
+        number: int,
+        request: Request,
+        fresh: bool,
+        until: float,
+        forget: "Callable[[Waiter[C]], None]",
     ) -> None:
+        self.number = number
         self.result: Deferred[C] = Deferred(self._give_up)
         self.fresh = fresh
         self.until = until
@@ -85,9 +104,15 @@ class Waiter(Generic[C]):
 
     def _give_up(self, result: "Deferred[C]") -> None:
         if self.opening is not None:
-            self.opening.cancel()
+            self.abandon()
         else:
             self._forget(self)
+
+    def abandon(self) -> None:
+        """Stop opening its connection."""
+        opening, self.opening = self.opening, None
+        if opening is not None:
+            opening.cancel()
 
 
 class Pool(Generic[C]):
@@ -118,11 +143,12 @@ class Pool(Generic[C]):
         # The most recently used at the right; since when each is idle.
         self._idle: dict[C, float] = {}
         self._waiting: deque[Waiter[C]] = deque()
+        self._numbers = itertools.count()
         self._expiry = Watch(clock, self._expire)
         self._ceiling = bounds.max_connections
         self._ceiling_ends = Watch(clock, self._lift_ceiling)
-        self._keeping = True
-        self._ending = False
+        self._serving = False
+        self._life = Life.OPEN
 
     def __repr__(self) -> str:
         counts = " ".join(f"{name}={count}" for name, count in self.counts().items())
@@ -142,12 +168,17 @@ class Pool(Generic[C]):
     def _size(self) -> int:
         return len(self._connecting) + len(self._busy) + len(self._idle) + len(self._closing)
 
+    @property
+    def _room_to_come(self) -> int:
+        """Free slots, when all that closes is gone."""
+        return max(1, self._ceiling) - self._size + len(self._closing)
+
     # -- jobs come
 
     def take(self) -> C | None:
         """An idle connection at once, the most recently used one; ``None`` where none is."""
         now = self._clock.seconds()
-        while self._idle and not self._ending:
+        while self._idle and self._life is not Life.ENDING:
             connection, since = self._idle.popitem()
             if now - since < self._bounds.idle and not connection.is_worn(self._bounds, now):
                 self._busy.add(connection)
@@ -165,8 +196,8 @@ class Pool(Generic[C]):
         if connection is not None:
             return succeed(connection)
         until = min(self._clock.seconds() + request.wait, request.deadline)
-        waiter = Waiter(request, fresh, until, self._left)
-        if self._ending:
+        waiter = Waiter(next(self._numbers), request, fresh, until, self._left)
+        if self._life is Life.ENDING:
             waiter.result.errback(self._shutting_down())
         elif self._has_room():
             self._open(waiter)
@@ -177,11 +208,8 @@ class Pool(Generic[C]):
     def _has_room(self) -> bool:
         return self._size < max(1, self._ceiling) and not self._waiting
 
-    def _enqueue(self, waiter: Waiter[C], first: bool = False) -> None:
-        if first:
-            self._waiting.appendleft(waiter)
-        else:
-            self._waiting.append(waiter)
+    def _enqueue(self, waiter: Waiter[C]) -> None:
+        insort(self._waiting, waiter, key=lambda other: other.number)
         delay = max(0.0, waiter.until - self._clock.seconds())
         waiter.timer = self._clock.callLater(delay, self._waited_enough, waiter)
         if waiter.fresh and self._idle:
@@ -218,7 +246,7 @@ class Pool(Generic[C]):
         waiter.opening = None
         connection.owner = self
         self._busy.add(connection)
-        if self._ending:
+        if self._life is Life.ENDING:
             connection.abort()
             waiter.result.errback(self._shutting_down())
         else:
@@ -226,10 +254,11 @@ class Pool(Generic[C]):
 
     def _not_opened(self, failure: Failure, waiter: Waiter[C]) -> None:
         self._connecting.discard(waiter)
+        abandoned = waiter.opening is None
         waiter.opening = None
         error = failure.value
-        if failure.check(CancelledError):
-            pass  # The job has gone; its own Deferred says so to who cancelled it.
+        if abandoned:
+            pass  # Who abandoned it tells the job.
         elif not isinstance(error, ConnectFailed):
             self.log.failure("{pool}: connecting failed", failure, pool=self)
             waiter.result.errback(ConnectFailed(Event.FAULT, failure.getErrorMessage()))
@@ -247,7 +276,7 @@ class Pool(Generic[C]):
         if connection is not None:
             waiter.result.callback(connection)
         else:
-            self._enqueue(waiter, first=True)
+            self._enqueue(waiter)
 
     def _lower_ceiling(self) -> None:
         self._ceiling = len(self._busy) + len(self._idle)
@@ -264,20 +293,27 @@ class Pool(Generic[C]):
         """A connection has ended its transaction cleanly."""
         self._busy.discard(connection)
         now = self._clock.seconds()
-        if self._ending or connection.is_worn(self._bounds, now):
+        if self._life is Life.ENDING or connection.is_worn(self._bounds, now):
             self._retire(connection)
             return
-        waiter = next((waiter for waiter in self._waiting if not waiter.fresh), None)
-        if waiter is not None:
+        before = self._fresh_ones_first() if self._waiting else 0
+        if before and before >= self._room_to_come:
+            # The jobs that came first want new connections: make room for one.
+            self._retire(connection)
+        elif before < len(self._waiting):
+            waiter = self._waiting[before]
             self._leave_queue(waiter)
             self._busy.add(connection)
             waiter.result.callback(connection)
-        elif not self._keeping or len(self._closing) < len(self._waiting):
-            # Shutting down; or only jobs that want a new connection wait: make room for one.
+        elif self._life is Life.WINDING_DOWN:
             self._retire(connection)
         else:
             self._idle[connection] = now
             self._expire_by(min(now + self._bounds.idle, connection.worn_at(self._bounds)))
+
+    def _fresh_ones_first(self) -> int:
+        """How many jobs at the head of the queue want a new connection."""
+        return sum(1 for _ in itertools.takewhile(lambda waiter: waiter.fresh, self._waiting))
 
     def closing(self, connection: C) -> None:
         """A connection takes no further message; it holds its slot until it is gone."""
@@ -295,10 +331,16 @@ class Pool(Generic[C]):
 
     def _serve(self) -> None:
         """Open a connection for each waiter that has a slot now."""
-        while self._waiting and self._size < max(1, self._ceiling):
-            waiter = self._waiting[0]
-            self._leave_queue(waiter)
-            self._open(waiter)
+        if self._serving:
+            return  # An attempt that fails at once comes back here; the loop goes on below.
+        self._serving = True
+        try:
+            while self._waiting and self._size < max(1, self._ceiling):
+                waiter = self._waiting[0]
+                self._leave_queue(waiter)
+                self._open(waiter)
+        finally:
+            self._serving = False
 
     # -- expiry
 
@@ -330,13 +372,14 @@ class Pool(Generic[C]):
 
     def wind_down(self) -> None:
         """Jobs are still served, but nothing lies idle any more."""
-        self._keeping = False
+        if self._life is Life.OPEN:
+            self._life = Life.WINDING_DOWN
         for connection in list(self._idle):
             self._retire(connection)
 
     def end(self) -> None:
         """Nothing new begins: idle ones say good-bye, waiters are told, busy ones finish."""
-        self._ending = True
+        self._life = Life.ENDING
         self.wind_down()
         while self._waiting:
             waiter = self._waiting[0]
@@ -351,7 +394,8 @@ class Pool(Generic[C]):
         """Close everything at once."""
         self.end()
         for waiter in list(self._connecting):
-            waiter.result.cancel()
+            waiter.abandon()
+            waiter.result.errback(self._shutting_down())
         for connection in [*self._busy, *self._closing]:
             connection.abort()
 
@@ -359,4 +403,5 @@ class Pool(Generic[C]):
         if not self._size and not self._waiting:
             self._expiry.stop()
             self._ceiling_ends.stop()
+            self._ceiling = self._bounds.max_connections
             self._emptied()

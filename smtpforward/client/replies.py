@@ -5,6 +5,8 @@ of step with commands: a line that is no reply line ends the connection.
 """
 
 import re
+from collections.abc import Iterator
+from functools import lru_cache
 
 from smtpforward.reply import Reply
 
@@ -15,6 +17,15 @@ _LINE = re.compile(rb"([2-5][0-5][0-9])(?:([ -])(.*))?", re.DOTALL)
 
 class NotAReply(ValueError):  # noqa: N818 -- it says what came
     """What the backend sent is no reply, or does not end."""
+
+
+@lru_cache(maxsize=256)
+def _whole(line: bytes) -> Reply | None:
+    """The reply that ``line`` is by itself. A backend says the same few over and over."""
+    match = _LINE.fullmatch(line) if len(line) <= MAX_LINE else None
+    if match is None or match[2] == b"-":
+        return None
+    return Reply(int(match[1]), (match[3] or b"",))
 
 
 class ReplyReader:
@@ -30,23 +41,28 @@ class ReplyReader:
 
     @property
     def empty(self) -> bool:
-        """Whether no part of a further reply has come."""
+        """Whether nothing has come beyond the reply that was taken last."""
         return not self._unread and not self._lines
 
-    def feed(self, data: bytes) -> list[Reply]:
-        """The replies that ``data`` completes.
+    def feed(self, data: bytes) -> Iterator[Reply]:
+        """The replies that ``data`` completes, each as soon as it is asked for.
 
-        :raise NotAReply: the connection is of no more use.
+        :raise NotAReply: after the replies that were good; the connection is of no more use.
         """
-        *lines, self._unread = (self._unread + data).split(b"\n")
-        replies = [reply for line in lines if (reply := self._take(line)) is not None]
-        if len(self._unread) > MAX_LINE:
+        self._unread += data
+        while (end := self._unread.find(b"\n")) >= 0:
+            line, self._unread = self._unread[:end], self._unread[end + 1 :]
+            reply = self._take(line)
+            if reply is not None:
+                yield reply
+        if len(self._unread) > MAX_LINE + 1:  # The CR is not of the line.
             raise NotAReply("a line without end")
-        return replies
 
     def _take(self, line: bytes) -> Reply | None:
         if line.endswith(b"\r"):
             line = line[:-1]
+        if not self._lines and (reply := _whole(line)) is not None:
+            return reply
         match = _LINE.fullmatch(line) if len(line) <= MAX_LINE else None
         if match is None or (self._lines and match[1] != self._code):
             raise NotAReply(repr(line[:100]))

@@ -8,7 +8,6 @@ and commands fall out of step closes the connection.
 
 import enum
 from collections.abc import Callable, Mapping
-from itertools import chain
 from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
@@ -28,6 +27,7 @@ from smtpforward.reply import Reply
 END_OF_DATA = b".\r\n"
 CLOSE_DEADLINE = 5.0
 MAX_REFUSALS = 3
+POSITIVE = list(range(250, 260))
 NO_EHLO = frozenset({500, 502, 504})
 
 
@@ -66,15 +66,22 @@ class BackendSession(smtp.ESMTPSender):
     # Twisted's looks at every assignment for a name that it once deprecated.
     __setattr__ = object.__setattr__
 
-    def prepare(self, name: str, own_name: str | None, timeouts: Timeouts, clock: Clock) -> None:
-        """Everything that Twisted's constructor has no room for."""
+    def prepare(
+        self, name: str, own_name: str | None, timeouts: Timeouts, deadline: float, clock: Clock
+    ) -> None:
+        """Everything that Twisted's constructor has no room for.
+
+        :param deadline: when it must be ready, on the clock.
+        """
         self.phase = Phase.OPENING
         self.extensions: Mapping[bytes, bytes] = {}
         self.messages = 0
         self.owner: Owner | None = None
         self._name = name
+        self._peer_name = ""
         self._own_name = own_name
         self._timeouts = timeouts
+        self._deadline = deadline
         self._clock = clock
         self._born = clock.seconds()
         self._refusals = 0
@@ -83,15 +90,17 @@ class BackendSession(smtp.ESMTPSender):
         self._exchange: Exchange | None = None
         self._job: Job | None = None
         self._result: Deferred[list[Outcome]] | None = None
-        self._sent = 0.0
+        self._sent: float | None = None
 
     # -- what the pool asks
 
     @property
     def peer_name(self) -> str:
         """``host[ip]:port``, for the log."""
-        ip, port = peer.textual(self.transport.getPeer())
-        return f"{self._name}[{ip}]:{port}"
+        if not self._peer_name:
+            ip, port = peer.textual(self.transport.getPeer())
+            self._peer_name = f"{self._name}[{ip}]:{port}"
+        return self._peer_name
 
     def is_worn(self, bounds: PoolBounds, now: float) -> bool:
         """Whether it should take no further message."""
@@ -130,7 +139,7 @@ class BackendSession(smtp.ESMTPSender):
 
     def connectionMade(self) -> None:
         peer.set_no_delay(self.transport)
-        self._watch.arm(self._timeouts.reply)
+        self._await_reply()
         smtp.ESMTPSender.connectionMade(self)
 
     def esmtpState_ehlo(self, code: int, resp: bytes) -> None:
@@ -139,6 +148,7 @@ class BackendSession(smtp.ESMTPSender):
             self._fail_opening(ConnectFailed(Event.LOOP, f"{self.peer_name} greets as we do"))
             return
         smtp.ESMTPSender.esmtpState_ehlo(self, code, resp)
+        self._expected = POSITIVE
         self._failresponse = self._ehlo_refused
 
     def _ehlo_refused(self, code: int, resp: bytes) -> None:
@@ -149,6 +159,7 @@ class BackendSession(smtp.ESMTPSender):
 
     def smtpState_helo(self, code: int, resp: bytes) -> None:
         smtp.ESMTPSender.smtpState_helo(self, code, resp)
+        self._expected = POSITIVE
         # Once: Twisted would leave this state as the answer to its own failure.
         self._failresponse = self._helo_refused
 
@@ -160,7 +171,8 @@ class BackendSession(smtp.ESMTPSender):
 
     def _refuse_opening(self, step: str, code: int, resp: bytes) -> None:
         reply = Reply(code, tuple(resp.split(b"\n")))
-        self._fail_opening(ConnectFailed(Event.UNREACHABLE, f"{step}: {reply.text}", reply))
+        event = Event.UNREACHABLE if code >= 400 else Event.NONSENSE
+        self._fail_opening(ConnectFailed(event, f"{step}: {reply.text}", reply))
 
     def esmtpState_serverConfig(self, code: int, resp: bytes) -> None:
         offers = (line.upper().partition(b" ") for line in resp.split(b"\n")[1:])
@@ -171,9 +183,10 @@ class BackendSession(smtp.ESMTPSender):
         self._fail_opening(ConnectFailed(Event.UNREACHABLE, str(exc)))
 
     def smtpState_from(self, code: int, resp: bytes) -> None:
-        """Twisted has done its part: the connection is ready."""
-        self.phase = Phase.IDLE
-        self._watch.disarm()
+        """Twisted has done its part: the connection is ready, if no more has come."""
+        if self._last:
+            self.phase = Phase.IDLE
+            self._watch.disarm()
 
     def _opened(self) -> None:
         self.factory.sendFinished = True
@@ -193,23 +206,19 @@ class BackendSession(smtp.ESMTPSender):
             self.abort()
             return
         try:
-            replies = self._reader.feed(data)
+            for reply in self._reader.feed(data):
+                self._last = self._reader.empty
+                self._take(reply)
         except NotAReply as error:
             self._lost(Event.NONSENSE, f"no SMTP reply: {error}")
-            return
-        for index, reply in enumerate(replies, 1):
-            self._last = index == len(replies) and self._reader.empty
-            self._take(reply)
 
     def _take(self, reply: Reply) -> None:
         if self.phase is Phase.BUSY:
             self._take_in_exchange(reply)
         elif self.phase is Phase.OPENING:
             self._take_while_opening(reply)
-        elif self.phase is Phase.CLOSING:
+        else:
             self.transport.loseConnection()
-        elif self.phase is Phase.IDLE:
-            self.abort()
 
     def _take_while_opening(self, reply: Reply) -> None:
         if reply.code == 421:
@@ -218,6 +227,7 @@ class BackendSession(smtp.ESMTPSender):
             return
         expected = reply.code in self._expected
         step = self._okresponse if expected else self._failresponse
+        self._await_reply()
         step(reply.code, b"\n".join(reply.lines))
         if not self._last:
             self._lost(Event.NONSENSE, "replies before commands")
@@ -249,7 +259,8 @@ class BackendSession(smtp.ESMTPSender):
         size = len(content.prefix) + content.size
         self._job = job
         self._timeouts = job.next_hop.timeouts
-        self._sent = 0.0
+        self._deadline = job.deadline
+        self._sent = None
         self._exchange = exchange = Exchange(job.envelope, size, self.extensions, job.atomic)
         result: Deferred[list[Outcome]] = Deferred()
         self._result = result
@@ -277,24 +288,24 @@ class BackendSession(smtp.ESMTPSender):
 
     def _await_reply(self) -> None:
         due = self._clock.seconds() + self._timeouts.reply
-        self._watch.arm_until(min(due, self._job.deadline) if self._job else due)
+        self._watch.arm_until(min(due, self._deadline))
 
     def _send_content(self) -> None:
         assert self._job is not None, "busy means that there is one"
         content = self._job.content
         if content.spooled:
             self._await_reply()
-            pieces = chain(content.wire(), (END_OF_DATA,))
             producer = BodyProducer(
-                self.transport, pieces, self._await_reply, self._dot_sent, self._unreadable
+                self.transport, content.wire(), self._await_reply, self._send_dot, self._unreadable
             )
             producer.start()
         else:
-            self.transport.write(b"".join((*content.wire(), END_OF_DATA)))
-            self._dot_sent()
+            self._send_dot(*content.wire())
 
-    def _dot_sent(self) -> None:
+    def _send_dot(self, *pieces: bytes) -> None:
+        """The last pieces and the dot, in one write: from here on nothing can be kept back."""
         if self._exchange is not None and self._exchange.state is State.CONTENT:
+            self.transport.write(b"".join((*pieces, END_OF_DATA)))
             self._exchange.dot_sent()
             self._sent = self._clock.seconds()
             self._watch.arm(self._timeouts.dot)

@@ -16,7 +16,7 @@ from zope.interface import implementer
 
 from smtpforward.client.connect import Connector
 from smtpforward.client.errors import ConnectFailed
-from smtpforward.client.pool import Pool
+from smtpforward.client.pool import Life, Pool
 from smtpforward.client.session import BackendSession
 from smtpforward.interfaces import IDeliver
 from smtpforward.job import Event, Job, NextHop, Outcome, Server, Stage
@@ -38,8 +38,8 @@ class ForwardTarget:
         self._connector = connector
         self._clock = clock
         self._pools: dict[Server, Pool[BackendSession]] = {}
-        self._winding_down = False
-        self._ending: Deferred[None] | None = None
+        self._life = Life.OPEN
+        self._ends: list[Deferred[None]] = []
 
     @property
     def pools(self) -> Sequence[Pool[BackendSession]]:
@@ -57,15 +57,16 @@ class ForwardTarget:
                 self._clock,
                 lambda: self._emptied(server),
             )
-            if self._winding_down:
+            if self._life is Life.WINDING_DOWN:
                 pool.wind_down()
+            elif self._life is Life.ENDING:
+                pool.end()
         return pool
 
     def _emptied(self, server: Server) -> None:
         self._pools.pop(server, None)
-        if self._ending is not None and not self._pools:
-            ending, self._ending = self._ending, None
-            ending.callback(None)
+        while self._ends and not self._pools:
+            self._ends.pop().callback(None)
 
     def deliver(self, job: Job) -> Deferred[list[Outcome]]:
         """See :class:`smtpforward.interfaces.IDeliver`."""
@@ -73,17 +74,18 @@ class ForwardTarget:
 
     def wind_down(self) -> None:
         """The edge is closing: serve what it still brings, and keep no connection idle."""
-        self._winding_down = True
+        self._life = Life.WINDING_DOWN
         for pool in self.pools:
             pool.wind_down()
 
     def end(self) -> "Deferred[None]":
         """Let idle connections say good-bye; fires when all are closed."""
+        self._life = Life.ENDING
         done: Deferred[None] = Deferred()
         if not self._pools:
             done.callback(None)
             return done
-        self._ending = done
+        self._ends.append(done)
         for pool in self.pools:
             pool.end()
         return done
@@ -97,8 +99,7 @@ class ForwardTarget:
 class HandOver:
     """One job on its way: which server, which connection, and what came of it."""
 
-    __slots__ = ("_clock", "_fresh", "_job", "_next_server", "_result", "_session", "_target",
-                 "_waiting")  # fmt: skip
+    __slots__ = ("_clock", "_job", "_next_server", "_result", "_session", "_target", "_waiting")
 
     log = Logger()
 
@@ -107,7 +108,6 @@ class HandOver:
         self._target = target
         self._clock = clock
         self._next_server = 0
-        self._fresh = False
         self._session: BackendSession | None = None
         self._waiting: Deferred[Any] | None = None
         self._result: Deferred[list[Outcome]] = Deferred(self._cancelled)
@@ -128,7 +128,6 @@ class HandOver:
         if session is not None:
             self._send(session)
             return
-        self._fresh = fresh
         self._waiting = pool.acquire(self._job, fresh)
         self._waiting.addCallbacks(self._acquired, self._not_acquired).addErrback(self._fault)
 
@@ -165,9 +164,8 @@ class HandOver:
 
     def _sent(self, outcomes: list[Outcome], reused: bool) -> None:
         self._session = None
-        first = outcomes[0]
         # 421 to the dot is no stale connection: the message has been judged.
-        stale = first.event in STALE and first.sent == 0.0
+        stale = any(o.event in STALE and o.stage is not Stage.DOT for o in outcomes)
         if stale and reused and self._clock.seconds() < self._job.deadline:
             self._try_next(fresh=True)
         else:
@@ -187,8 +185,6 @@ class HandOver:
         )
 
     def _fault(self, failure: Failure) -> None:
-        if failure.check(CancelledError):
-            return
         if not self._result.called:
             self._result.errback(failure)
         else:

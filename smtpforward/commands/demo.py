@@ -1,11 +1,13 @@
 """``smtpforward demo``: the gateway at work, for someone who has no backend at hand.
 
 Starts the gateway and a small receiving server behind it, both on loopback, sends a sample through
-and shows the dialogue; whatever comes to the gateway's port after that takes the same way.
+and shows the dialogue; whatever comes to the gateway's port after that takes the same way. What
+cannot be started is one line on standard error and exit code 1.
 """
 
 import argparse
 import smtplib
+import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -13,13 +15,14 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import evolve, frozen
 from twisted.internet.defer import Deferred
+from twisted.internet.error import CannotListenError
 from twisted.internet.task import react
 from twisted.internet.threads import deferToThread
-from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogBeginner
+from twisted.logger import ILogObserver, LogEvent, eventAsText, formatEvent, globalLogBeginner
 from zope.interface import provider
 
 from smtpforward.commands.maildir import MaildirTarget
-from smtpforward.config import load
+from smtpforward.config import ConfigurationError, load
 from smtpforward.config.settings import Settings
 from smtpforward.dispatch import Dispatcher
 from smtpforward.learned import LearnedRefusals
@@ -52,11 +55,19 @@ def add_parser(subparsers: "Subparsers") -> None:
     text = "run the gateway in front of a small server that files mail in a Maildir"
     parser = subparsers.add_parser("demo", help=text, description=f"{text.capitalize()}.")
     parser.add_argument(
-        "--port", type=int, default=0, help="the gateway's port on loopback; default: a free one"
+        "--port", type=port, default=0, help="the gateway's port on loopback; default: a free one"
     )
     parser.add_argument("--dir", type=Path, help="where to keep mail and settings; default: new")
     parser.add_argument("--once", action="store_true", help="end after the sample")
     parser.set_defaults(run=run)
+
+
+def port(text: str) -> int:
+    """A TCP port, or 0 for a free one."""
+    number = int(text)
+    if not 0 <= number <= 65535:
+        raise argparse.ArgumentTypeError(f"{text} is no port: 0 to 65535")
+    return number
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -64,7 +75,10 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         react(_demonstrate, (arguments,))
     except SystemExit as end:
-        return end.code if isinstance(end.code, int) else 1
+        if isinstance(end.code, str):
+            print(f"smtpforward demo: {end.code}", file=sys.stderr)
+            return 1
+        return end.code or 0
     return 0
 
 
@@ -75,7 +89,10 @@ def _demonstrate(reactor: Any, arguments: argparse.Namespace) -> Deferred[None]:
 
 async def _run(reactor: Any, arguments: argparse.Namespace) -> None:
     directory = arguments.dir or Path(tempfile.mkdtemp(prefix="smtpforward-demo-"))
-    demo = _start(reactor, directory, arguments.port)
+    try:
+        demo = _start(reactor, directory, arguments.port)
+    except (OSError, CannotListenError, ConfigurationError) as error:
+        raise SystemExit(f"cannot start: {error}") from error
     reactor.addSystemEventTrigger("before", "shutdown", demo.stop)
     print(f"gateway on {LOOPBACK}:{demo.port}, in front of a receiving server")
     print("a sample goes through it:\n")
@@ -109,9 +126,9 @@ class Demonstration:
 
 
 def _start(reactor: Any, directory: Path, port: int) -> Demonstration:
-    target = MaildirTarget(directory / "Maildir")
     config = directory / "config"
     config.mkdir(parents=True, exist_ok=True)
+    target = MaildirTarget(directory / "Maildir")
     # The receiving server is this program's own edge, with a Maildir behind it.
     _write(config, port, backend=0)
     settings = evolve(load(config), me="receiver.example")
@@ -167,8 +184,10 @@ def send_sample(port: int, tell: Callable[[str], None]) -> None:
 
 @provider(ILogObserver)
 def _print_own(event: LogEvent) -> None:
-    """The gateway's lines of the log, without Twisted's and the receiving server's."""
-    if event.get("log_namespace") == "smtpforward.dispatch.Dispatcher":
+    """The gateway's lines of the log, without Twisted's and the receiving server's; all faults."""
+    if "log_failure" in event:
+        print(eventAsText(event), file=sys.stderr, flush=True)
+    elif event.get("log_namespace") == "smtpforward.dispatch.Dispatcher":
         text = formatEvent(event)
         if " relay=maildir " not in text:
             print(text, flush=True)

@@ -49,3 +49,7 @@ def _version() -> str:
         return version("smtpforward")
     except PackageNotFoundError:
         return "(not installed)"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -36,13 +36,15 @@ def make_monotonic(reactor: Any) -> None:
 class Watch:
     """Calls ``expired`` when the armed time has passed."""
 
-    __slots__ = ("_call", "_clock", "_due", "_expired")
+    __slots__ = ("_at", "_call", "_clock", "_due", "_expired")
 
     def __init__(self, clock: Clock, expired: Callable[[], None]) -> None:
         self._clock = clock
         self._expired = expired
         self._due: float | None = None
         self._call: IDelayedCall | None = None
+        # When the call comes: not later than what is due.
+        self._at = 0.0
 
     @property
     def due(self) -> float | None:
@@ -56,11 +58,10 @@ class Watch:
     def arm_until(self, due: float) -> None:
         """Expire at ``due`` on the clock."""
         self._due = due
-        call = self._call
-        if call is None:
+        if self._call is None:
             self._schedule(due)
-        elif call.getTime() > due:
-            call.cancel()
+        elif self._at > due:
+            self._call.cancel()
             self._schedule(due)
 
     def disarm(self) -> None:
@@ -75,6 +76,7 @@ class Watch:
             self._call = None
 
     def _schedule(self, due: float) -> None:
+        self._at = due
         self._call = self._clock.callLater(max(0.0, due - self._clock.seconds()), self._called)
 
     def _called(self) -> None:

@@ -26,6 +26,20 @@ def abort(transport: Any) -> None:
     ending()
 
 
+def close(transport: Any) -> None:
+    """Close when all is written."""
+    transport.loseConnection()
+
+
+def close_lingering(transport: Any) -> None:
+    """Close for writing only: closed with input unread, TCP would reset what is on its way.
+
+    The caller drops what still comes, and aborts when the peer does not close in time.
+    """
+    closing = getattr(transport, "loseWriteConnection", None) or transport.loseConnection
+    closing()
+
+
 def set_no_delay(transport: Any) -> None:
     """Send small writes at once: Nagle with delayed ACK costs 40 ms a mail."""
     setting = getattr(transport, "setTcpNoDelay", None)

@@ -8,6 +8,7 @@ Twisted's own path. With a producer, or under TLS, everything is left to that pa
 The private names of Twisted that this leans on are pinned by ``tests/test_net_writethrough.py``.
 """
 
+from socket import AF_INET, AF_INET6
 from typing import Any
 
 from twisted.internet import tcp
@@ -86,6 +87,8 @@ class WriteThroughReactor:
 
     def adoptStreamPort(self, fileDescriptor: int, addressFamily: int, factory: Any) -> Any:
         """See IReactorSocket."""
+        if addressFamily not in (AF_INET, AF_INET6):
+            return self._reactor.adoptStreamPort(fileDescriptor, addressFamily, factory)
         listening = _Port._fromListeningDescriptor(
             self._reactor, fileDescriptor, addressFamily, factory
         )

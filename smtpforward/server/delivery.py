@@ -65,7 +65,7 @@ class RoutingDelivery:
         """
         transaction = self.transaction
         if len(transaction.recipients) >= self._settings.limits.recipients:
-            raise Refusal(answers.TOO_MANY_RECIPIENTS)
+            raise Refusal(answers.signed(answers.TOO_MANY_RECIPIENTS, transaction.id))
         decision = routing.decide(
             self._settings, transaction.client, transaction.sender, user.address, self._way
         )

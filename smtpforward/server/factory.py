@@ -13,6 +13,7 @@ from smtpforward.envelope import Client
 from smtpforward.interfaces import ISession
 from smtpforward.net import peer
 from smtpforward.net.clock import Clock
+from smtpforward.server.conversation import Conversation
 from smtpforward.server.protocol import GatewaySMTP
 from smtpforward.server.session import GatewaySession
 
@@ -43,8 +44,8 @@ class GatewayFactory(smtp.SMTPFactory):
         self._dispatcher = dispatcher
         self._clock = clock
         self._sessions = sessions or self._session
-        self._open: set[GatewaySMTP] = set()
-        self._empty: Deferred[None] | None = None
+        self._open: set[Conversation] = set()
+        self._draining: list[Deferred[None]] = []
 
     def _session(self, client: Client) -> ISession:
         return GatewaySession(client, lambda: self.settings, self._dispatcher, self._clock)
@@ -57,16 +58,15 @@ class GatewayFactory(smtp.SMTPFactory):
         protocol.factory = self
         return protocol
 
-    def opened(self, protocol: GatewaySMTP) -> None:
+    def opened(self, protocol: Conversation) -> None:
         """A connection is there."""
         self._open.add(protocol)
 
-    def closed(self, protocol: GatewaySMTP) -> None:
+    def closed(self, protocol: Conversation) -> None:
         """A connection has gone."""
         self._open.discard(protocol)
-        if self._empty is not None and not self._open:
-            empty, self._empty = self._empty, None
-            empty.callback(None)
+        while self._draining and not self._open:
+            self._draining.pop().callback(None)
 
     def drain(self) -> Deferred[None]:
         """Let transactions in progress end, and nothing begin; fires when all clients have gone."""
@@ -75,8 +75,9 @@ class GatewayFactory(smtp.SMTPFactory):
             protocol.shut_down()
         if not self._open:
             return succeed(None)
-        self._empty = Deferred()
-        return self._empty
+        empty: Deferred[None] = Deferred()
+        self._draining.append(empty)
+        return empty
 
     def abort(self) -> None:
         """Cut off whoever is still there."""

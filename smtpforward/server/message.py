@@ -8,10 +8,11 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.mail.interfaces import IMessageSMTP
+from twisted.mail.smtp import SMTPServerError
 from zope.interface import implementer
 
 from smtpforward import answers
-from smtpforward.content import Content
+from smtpforward.content import BARE_NEWLINE, Content
 from smtpforward.dispatch import Dispatcher
 from smtpforward.record import Transaction
 from smtpforward.reply import Reply
@@ -34,11 +35,15 @@ class Message:
         self._max_received = max_received
 
     def lineReceived(self, line: bytes) -> None:
-        """One line of data without its end, for callers that have nothing better."""
+        """One line of data without its end, for callers that have nothing better.
+
+        :raise SMTPServerError: when the line holds a bare CR or LF.
+        """
+        if BARE_NEWLINE.search(line):
+            raise SMTPServerError(answers.BARE_NEWLINE.code, answers.BARE_NEWLINE.lines[0])
         if self.content is None:
             self.content = Content.from_plain(b"")
-        stuffed = b"." + line if line.startswith(b".") else line
-        self.content.append(stuffed + b"\r\n")
+        self.content.append(line + b"\r\n")
 
     def eomReceived(self) -> "Deferred[Reply] | Reply":
         """The data has ended: the reply, or a Deferred of it."""

@@ -11,14 +11,15 @@ _MONTHS = (
     *("Jan", "Feb", "Mar", "Apr", "May", "Jun"),
     *("Jul", "Aug", "Sep", "Oct", "Nov", "Dec"),
 )
-_last_date = (0, b"")
+_last_date = (-1, b"")
+MAX_PATH = 256  # RFC 5321 4.5.3.1.3; a line of a message has at most 998 bytes
 
 
 def received_line(client: Client, me: str, transaction: str, recipient: bytes) -> bytes:
     """The line, folded, with its CRLF.
 
     :param recipient: named in ``for`` when the message has just one; empty leaves that out, so
-        that no recipient learns of another (RFC 5321 7.6).
+        that no recipient learns of another (RFC 5321 7.6). So does one longer than a path may be.
     """
     literal = f"IPv6:{client.ip}" if ":" in client.ip else client.ip
     helo = _SAFE.sub(b"?", client.helo)[:255] or b"unknown"
@@ -29,7 +30,7 @@ def received_line(client: Client, me: str, transaction: str, recipient: bytes) -
         me.encode("ascii"),
         client.protocol.encode("ascii"),
         transaction.encode("ascii"),
-        b"\r\n\tfor " + recipient if recipient else b"",
+        b"\r\n\tfor " + recipient if 0 < len(recipient) <= MAX_PATH else b"",
         _date(int(time.time())),
     )
 

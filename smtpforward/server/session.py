@@ -11,6 +11,7 @@ from twisted.logger import Logger
 from twisted.mail.interfaces import IMessageDeliveryFactory
 from zope.interface import implementer
 
+from smtpforward import answers
 from smtpforward.config.settings import Settings
 from smtpforward.content import Content
 from smtpforward.dispatch import Dispatcher
@@ -72,6 +73,7 @@ class GatewaySession:
         try:
             self._delivery.validateFrom(self._helo, sender)
         except Refusal as refusal:
+            self._log(self._delivery.transaction, refusal.reply, None)
             return refusal.reply
         return None
 
@@ -81,6 +83,7 @@ class GatewaySession:
         try:
             self._to_message = self._delivery.validateTo(recipient)
         except Refusal as refusal:
+            self._log(self._delivery.transaction, refusal.reply, recipient)
             return refusal.reply
         return None
 
@@ -110,14 +113,23 @@ class GatewaySession:
         self._handing_over = None
         return result
 
-    def discarded(self, reply: Reply) -> None:
-        """Say in the log what became of a message that never was complete."""
-        if self._delivery is not None:
-            self._log_refused(self._delivery.transaction, 0, reply)
+    def discarded(self, reply: Reply) -> Reply:
+        """``reply`` with the transaction's id; the log says what became of the message."""
+        if self._delivery is None:
+            return reply
+        transaction = self._delivery.transaction
+        signed = answers.signed(reply, transaction.id)
+        self._log_refused(transaction, 0, signed)
+        return signed
 
     def _log_refused(self, transaction: Transaction, size: int, reply: Reply) -> None:
         transaction.size = size
         self.log.info("{line}", line=transaction.line(reply, self._clock.seconds()))
+
+    def _log(self, transaction: Transaction, reply: Reply, refused: Recipient | None) -> None:
+        """One line for a sender or a recipient that was refused at its command."""
+        only = attrs.evolve(transaction, recipients=[refused] if refused else [])
+        self.log.info("{line}", line=only.line(reply, self._clock.seconds()))
 
     def reset(self) -> None:
         """Forget the transaction."""

@@ -1,0 +1,291 @@
+"""One client's conversation: commands taken in order, one answer each, bounds and timeouts.
+
+Twisted's ESMTP server with its reading made sound. The unread bytes are the queue of commands. A
+line is taken only in ``Phase.COMMAND``; taking it enters ``ANSWERING``, and every command ends in
+one reply, which leaves it again. The greeting and the end of data count as commands. What the
+commands mean is in ``protocol.py``.
+
+Failure policy: whatever fails unforeseen is ``451 4.3.0`` with its traceback in the log; a client
+that breaks the rules of line ends is answered and cut off. Memory is bounded by one line and
+64 KiB of unread commands.
+"""
+
+import enum
+from collections.abc import Callable
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.protocol import connectionDone
+from twisted.logger import Logger
+from twisted.mail import smtp
+from twisted.python.failure import Failure
+
+from smtpforward import answers
+from smtpforward.config.settings import Settings
+from smtpforward.interfaces import ISession
+from smtpforward.limits import ErrorBudget
+from smtpforward.net import peer
+from smtpforward.net.clock import Clock, Watch
+from smtpforward.reply import Reply
+from smtpforward.server.lines import Breach, CommandLines
+
+if TYPE_CHECKING:
+    from smtpforward.server.factory import GatewayFactory
+
+UNREAD_LIMIT = 65536
+EXTENSION_LENGTH = 543  # what SIZE, BODY and AUTH= add to a MAIL line (RFC 1870, 6152, 4954)
+CLOSE_DEADLINE = 10.0
+_BREACHES = {
+    Breach.NEWLINE: answers.BARE_NEWLINE_IN_COMMAND,
+    Breach.ENDLESS: answers.LINE_TOO_LONG,
+}
+
+
+class Phase(enum.Enum):
+    """What the next bytes from the client are."""
+
+    ANSWERING = "they wait: an answer is owed"
+    COMMAND = "a command line"
+    DATA = "message data"
+    CLOSING = "of no interest any more"
+
+
+@lru_cache(maxsize=256)
+def _method_name(protocol: Any, command: bytes) -> str | None:
+    """The method for a verb, by Twisted's names; its own look-up raises for bytes above 127."""
+    if not command.isalpha():
+        return None
+    verb = command.decode("ascii").upper()
+    names = (f"do_{verb}", f"ext_{verb}")
+    return next((name for name in names if hasattr(protocol, name)), None)
+
+
+class Conversation(smtp.ESMTP):
+    """Reads commands and sends answers; a subclass knows the commands.
+
+    :param session: an :class:`smtpforward.interfaces.ISession`.
+    """
+
+    log = Logger()
+    noisy = False
+    factory: "GatewayFactory"
+    transport: Any
+
+    def __init__(self, settings: Settings, session: ISession, clock: Clock) -> None:
+        smtp.ESMTP.__init__(self)
+        self.host = settings.me
+        self.phase = Phase.ANSWERING
+        self._settings = settings
+        self._session: Any = session
+        self._watch = Watch(clock, self._silent_too_long)
+        self._errors = ErrorBudget(settings.limits)
+        self._unread = CommandLines(settings.limits.line_length + EXTENSION_LENGTH)
+        self._pumping = False
+        self._paused = False
+
+    # -- what a subclass adds
+
+    @property
+    def in_transaction(self) -> bool:
+        """Whether MAIL has been accepted and its transaction not ended."""
+        return False
+
+    def _data_received(self, data: bytes) -> None:
+        """Message data has come; no command of this class asks for any."""
+
+    def _close_content(self) -> None:
+        """The connection has gone: give up what was collected."""
+
+    def do_UNKNOWN(self, rest: bytes) -> None:
+        self._reply(answers.UNRECOGNIZED)
+
+    # -- the connection
+
+    def connectionMade(self) -> None:
+        peer.set_no_delay(self.transport)
+        self.factory.opened(self)
+        self._ask(self._session.connected, self._welcome)
+
+    def _welcome(self, refusal: Reply | None) -> None:
+        if refusal is not None:
+            self._send_and_close(refusal)
+        elif not self._pipelined():
+            self._send(Reply(220, (self.host + b" ESMTP smtpforward",)))
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self.phase = Phase.CLOSING
+        self._watch.stop()
+        self._unread.clear()
+        self.factory.closed(self)
+        try:
+            self._session.closed()
+        finally:
+            self._close_content()
+
+    def timeoutConnection(self) -> None:
+        self._send_and_close(answers.IDLE_TOO_LONG)
+
+    def _silent_too_long(self) -> None:
+        if self.phase is Phase.CLOSING:
+            peer.abort(self.transport)
+        elif self.phase is Phase.ANSWERING:
+            # It is we who owe something; the client's time does not run.
+            self._watch.arm(self._settings.inactivity_timeout)
+        else:
+            self.timeoutConnection()
+
+    def shut_down(self) -> None:
+        """Close as soon as no transaction is in progress."""
+        if self.phase is Phase.COMMAND and not self.in_transaction:
+            self._send_and_close(answers.SHUTTING_DOWN)
+
+    def _close(self, closing: Callable[[Any], None] = peer.close) -> None:
+        if self.phase is Phase.CLOSING:
+            return
+        self.phase = Phase.CLOSING
+        self._unread.clear()
+        # A peer that does not read would hold the socket for ever.
+        self._watch.arm(CLOSE_DEADLINE)
+        closing(self.transport)
+
+    # -- reading
+
+    def dataReceived(self, data: bytes) -> None:
+        if self.phase is Phase.DATA:
+            self._watch.arm(self._settings.inactivity_timeout)
+            self._data_received(data)
+            return
+        if self.phase is Phase.CLOSING:
+            return
+        self._unread.append(data)
+        self._pump()
+
+    def _pump(self) -> None:
+        """Take commands while none is being answered."""
+        if self._pumping:
+            return
+        self._pumping = True
+        try:
+            while self._unread:
+                if self.phase is Phase.COMMAND:
+                    if not self._take_line():
+                        break
+                elif self.phase is Phase.DATA:
+                    self._data_received(self._unread.take_all())
+                else:
+                    break
+        finally:
+            self._pumping = False
+        if self._unread or self._paused:
+            self._bound_unread()
+
+    def _bound_unread(self) -> None:
+        """Pause the transport only above the bound: a paused one notices no end."""
+        waiting = len(self._unread)
+        if waiting > UNREAD_LIMIT and not self._paused:
+            self._paused = True
+            self.transport.pauseProducing()
+        elif self._paused and waiting <= UNREAD_LIMIT and self.phase is not Phase.CLOSING:
+            self._paused = False
+            self.transport.resumeProducing()
+
+    def _take_line(self) -> bool:
+        """Answer one command; whether there was a whole line."""
+        line = self._unread.take()
+        if line is None:
+            return False
+        self.phase = Phase.ANSWERING
+        if line is Breach.LENGTH:
+            self._reply(answers.LINE_TOO_LONG)
+        elif isinstance(line, Breach):
+            self._cut_off(_BREACHES[line])
+        else:
+            self.state_COMMAND(line)
+        return True
+
+    def state_COMMAND(self, line: bytes) -> None:
+        verb, _, rest = line.strip().partition(b" ")
+        method = self.lookupMethod(verb) or self.do_UNKNOWN
+        method(rest.strip())
+
+    def lookupMethod(self, command: bytes) -> Callable[[bytes], None] | None:
+        name = _method_name(type(self), command)
+        return getattr(self, name) if name else None
+
+    # -- answering
+
+    def _ask(self, step: Callable[..., Any], then: Callable[[Any], None], *args: Any) -> None:
+        """Ask the session; ``then`` gets its answer, at once where there is no need to wait."""
+        try:
+            answer = step(*args)
+        except Exception:
+            self._failed(Failure(), then)
+            return
+        if isinstance(answer, Deferred):
+            answer.addCallbacks(
+                self._answered, self._failed, callbackArgs=(then,), errbackArgs=(then,)
+            ).addErrback(self._broken)
+        else:
+            then(answer)
+
+    def _answered(self, answer: Any, then: Callable[[Any], None]) -> None:
+        if self.phase is not Phase.CLOSING:
+            then(answer)
+
+    def _failed(self, failure: Failure, then: Callable[[Any], None]) -> None:
+        """The unforeseen refuses the step, for now."""
+        if self.phase is Phase.CLOSING and failure.check(CancelledError):
+            return
+        self.log.failure("a fault while answering {ip}", failure, ip=self._session.client.ip)
+        self._answered(answers.LOCAL_FAULT, then)
+
+    def _broken(self, failure: Failure) -> None:
+        """An answer could not be given: a second try might answer another command."""
+        self.log.failure("a fault after answering {ip}", failure, ip=self._session.client.ip)
+        peer.abort(self.transport)
+
+    def sendCode(self, code: int, message: bytes = b"") -> None:
+        """Twisted's way to answer a command."""
+        self._reply(Reply(code, tuple(message.splitlines()) or (b"",)))
+
+    def _reply(self, reply: Reply) -> None:
+        """Answer a command, and count it where it was wrong."""
+        last = self._errors.spend(reply)
+        if last is not None:
+            self._send(reply, Phase.ANSWERING)
+            self._send_and_close(last)
+        else:
+            self._send(reply)
+
+    def _send(self, reply: Reply, phase: Phase = Phase.COMMAND) -> None:
+        """The one way out of ANSWERING."""
+        if reply.code == 421:
+            self._send_and_close(reply)
+            return
+        self.transport.write(reply.wire())
+        self.phase = phase
+        if phase is not Phase.ANSWERING:
+            self._watch.arm(self._settings.inactivity_timeout)
+            if phase is Phase.COMMAND and self.factory.draining:
+                self.shut_down()
+            self._pump()
+
+    def _send_and_close(self, reply: Reply) -> None:
+        self.transport.write(reply.wire())
+        self._close()
+
+    def _cut_off(self, reply: Reply) -> None:
+        """Answer a client that goes on sending, and read no more of it."""
+        self.transport.write(reply.wire())
+        self._close(peer.close_lingering)
+
+    def _pipelined(self) -> bool:
+        """Cut off a client that sent on where it must wait (RFC 2920 3.1), as for the greeting.
+
+        What it sent may be message data: as commands it would be smuggled mail.
+        """
+        if not self._unread:
+            return False
+        self._cut_off(answers.IMPROPER_PIPELINING)
+        return True

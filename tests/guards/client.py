@@ -1,0 +1,254 @@
+"""The guards of the client: ``tests/test_traps_client.py`` and ``tests/test_traps_pools.py``."""
+
+from tests.guards import Guard
+
+CONTENT = "smtpforward/content.py"
+CLOCK = "smtpforward/net/clock.py"
+REPLIES = "smtpforward/client/replies.py"
+EXCHANGE = "smtpforward/client/exchange.py"
+SESSION = "smtpforward/client/session.py"
+CONNECT = "smtpforward/client/connect.py"
+POOL = "smtpforward/client/pool.py"
+TARGET = "smtpforward/client/target.py"
+
+
+def _client(test: str, file: str, before: str, after: str) -> Guard:
+    return Guard(f"tests.test_traps_client.{test}", file, before, after)
+
+
+def _pool(test: str, file: str, before: str, after: str) -> Guard:
+    return Guard(f"tests.test_traps_pools.{test}", file, before, after)
+
+
+STUFFING = """        stuffed = piece.replace(b"\\n.", b"\\n..")
+        yield b"." + stuffed if at_line_start and piece.startswith(b".") else stuffed
+        at_line_start = piece.endswith(b"\\n") if piece else at_line_start
+"""
+STUFFING_PIECES_ALONE = """        stuffed = piece.replace(b"\\n.", b"\\n..")
+        yield b"." + stuffed if at_line_start and piece.startswith(b".") else stuffed
+        at_line_start = False
+"""
+STUFFING_ALL_BUT_THE_FIRST_LINE = """        yield piece.replace(b"\\n.", b"\\n..")
+"""
+STUFFING_WITH_CR = """        yield piece.replace(b"\\n", b"\\r\\n").replace(b"\\n.", b"\\n..")
+"""
+
+GUARDS = [
+    # Twisted, as a client: the data.
+    _client(
+        "DataTraps.test_dot_at_the_seam_of_two_chunks", CONTENT, STUFFING, STUFFING_PIECES_ALONE
+    ),
+    _client(
+        "DataTraps.test_dot_at_the_seam_of_two_reads", CONTENT, STUFFING, STUFFING_PIECES_ALONE
+    ),
+    _client(
+        "DataTraps.test_dot_in_the_first_line", CONTENT, STUFFING, STUFFING_ALL_BUT_THE_FIRST_LINE
+    ),
+    _client("DataTraps.test_crlf_stays_crlf", CONTENT, STUFFING, STUFFING_WITH_CR),
+    # The dialogue.
+    _client(
+        "DialogueTraps.test_data_answered_250",
+        EXCHANGE,
+        "return reply.code == 354 or reply.code >= 400",
+        "return True",
+    ),
+    _client("DialogueTraps.test_250_before_the_dot", EXCHANGE, "if reply.code < 400:", "if False:"),
+    _client(
+        "DialogueTraps.test_250_with_354",
+        SESSION,
+        "if not self._last and (commands",
+        "if False and (commands",
+    ),
+    _client(
+        "DialogueTraps.test_one_accepted_recipient_is_no_success",
+        EXCHANGE,
+        "if not self._accepted or (self._atomic and self._refused):",
+        "if not self._accepted:",
+    ),
+    _client(
+        "DialogueTraps.test_address_becomes_another",
+        EXCHANGE,
+        "self._envelope.recipients[index].address.path",
+        '__import__("twisted.mail.smtp").mail.smtp.quoteaddr('
+        "bytes(self._envelope.recipients[index].address))",
+    ),
+    _client("DialogueTraps.test_421_to_ehlo", SESSION, "if reply.code == 421:", "if False:"),
+    _client(
+        "DialogueTraps.test_timeout_after_the_result",
+        SESSION,
+        "        if self.phase is Phase.OPENING:\n            self.abort()\n",
+        "        if True:\n            self.abort()\n",
+    ),
+    _client(
+        "DialogueTraps.test_endless_line",
+        REPLIES,
+        "if len(self._unread) > MAX_LINE + 1:",
+        "if False:",
+    ),
+    _client(
+        "DialogueTraps.test_endless_reply",
+        REPLIES,
+        "if self._size > MAX_REPLY or len(self._lines) > MAX_REPLY // 64:",
+        "if False:",
+    ),
+    _client(
+        "DialogueTraps.test_no_reply_code", REPLIES, "([2-5][0-5][0-9])", "([ +_0-9][0-9_]{2})"
+    ),
+    # Reuse.
+    _client(
+        "ReuseTraps.test_one_message_per_connection",
+        SESSION,
+        "            self.owner.idle(self)\n",
+        "            self.quit()\n",
+    ),
+    _client(
+        "ReuseTraps.test_idle_connection_is_lost",
+        SESSION,
+        "            self.owner.gone(self)\n",
+        "            pass\n",
+    ),
+    _client(
+        "ReuseTraps.test_idle_connection_speaks",
+        SESSION,
+        "        if self.phase is Phase.IDLE:\n            # Whatever",
+        "        if False:\n            # Whatever",
+    ),
+    _client(
+        "ReuseTraps.test_idle_has_its_own_timer",
+        SESSION,
+        "        self._watch.disarm()\n        self.phase = Phase.IDLE\n",
+        "        self.phase = Phase.IDLE\n",
+    ),
+    # The factory.
+    _client(
+        "FactoryTraps.test_lost_connection_fires_nothing",
+        SESSION,
+        "        if was_opening:\n",
+        "        if False:\n",
+    ),
+    _client(
+        "FactoryTraps.test_silent_server_fires_nothing",
+        SESSION,
+        "        self._await_reply()\n        smtp.ESMTPSender.connectionMade(self)",
+        "        smtp.ESMTPSender.connectionMade(self)",
+    ),
+    _client("FactoryTraps.test_redials_at_once", CONNECT, "retries=0", "retries=5"),
+    # Twisted, around them.
+    _client(
+        "AroundTraps.test_lose_connection_never_ends",
+        SESSION,
+        "            self._watch.arm(CLOSE_DEADLINE)\n",
+        "",
+    ),
+    _client(
+        "AroundTraps.test_reactor_counts_wall_time",
+        CLOCK,
+        "        reactor.seconds = time.monotonic\n",
+        "        pass\n",
+    ),
+    # Haraka's pool.
+    _pool(
+        "HarakaPoolTraps.test_redialled_non_stop",
+        POOL,
+        "        else:\n            waiter.result.errback(error)\n",
+        "        else:\n            self._open(waiter)\n",
+    ),
+    _pool(
+        "HarakaPoolTraps.test_given_away_before_the_reply_to_rset",
+        SESSION,
+        "            self._await_reply()\n            self._report()\n",
+        "            self._finish()\n",
+    ),
+    _pool(
+        "HarakaPoolTraps.test_fin_races_with_release",
+        POOL,
+        "            state.discard(connection)\n        self._idle.pop(connection, None)\n",
+        "            state.discard(connection)\n",
+    ),
+    _pool(
+        "HarakaPoolTraps.test_fin_races_with_release_to_a_waiter",
+        POOL,
+        "        for state in (self._busy, self._closing):\n",
+        "        for state in (self._closing,):\n",
+    ),
+    _pool(
+        "HarakaPoolTraps.test_acquire_blocks_for_ever",
+        POOL,
+        "waiter.timer = self._clock.callLater(delay, self._waited_enough, waiter)",
+        "waiter.timer = None",
+    ),
+    _pool(
+        "HarakaPoolTraps.test_key_too_coarse",
+        TARGET,
+        "self._pools.get(server)",
+        "next((p for s, p in self._pools.items() if s.host == server.host), None)",
+    ),
+    _pool(
+        "HarakaPoolTraps.test_session_older_than_the_peer_allows",
+        SESSION,
+        "now - self._born >= bounds.max_age",
+        "False",
+    ),
+    _pool(
+        "HarakaPoolTraps.test_session_ended_by_the_peer",
+        TARGET,
+        "        if stale and reused",
+        "        if False and reused",
+    ),
+    _pool(
+        "HarakaPoolTraps.test_idle_connections_fill_the_backend",
+        POOL,
+        "            if due <= now:\n                self._retire(connection)\n",
+        "            if due <= now:\n                pass\n",
+    ),
+    _pool(
+        "HarakaPoolTraps.test_backend_that_allows_few",
+        POOL,
+        "elif error.full and (self._busy or self._idle):",
+        "elif False:",
+    ),
+    # Haraka, as it is today.
+    _pool(
+        "HarakaTodayTraps.test_two_backends_on_one_host",
+        TARGET,
+        "self._pools.get(server)",
+        "next((p for s, p in self._pools.items() if s.host == server.host), None)",
+    ),
+    _pool(
+        "HarakaTodayTraps.test_drop_is_noticed_late",
+        SESSION,
+        "        self._fail_exchange(Event.DROPPED, reason.getErrorMessage())\n",
+        "",
+    ),
+    # Other pools.
+    _pool(
+        "OtherPoolTraps.test_cancelled_when_just_assigned",
+        TARGET,
+        "            self._session.give_up()\n",
+        "            pass\n",
+    ),
+    _pool(
+        "OtherPoolTraps.test_cancelled_while_connecting",
+        POOL,
+        "        self._connecting.discard(waiter)\n        abandoned",
+        "        abandoned",
+    ),
+    _pool(
+        "OtherPoolTraps.test_one_after_the_other",
+        POOL,
+        "return self._size < max(1, self._ceiling) and not self._waiting",
+        "return not self._size",
+    ),
+    _pool(
+        "OtherPoolTraps.test_one_after_the_first_wave",
+        POOL,
+        "while self._idle and self._life is not Life.ENDING:",
+        "while self._idle and not self._busy:",
+    ),
+    _pool(
+        "OtherPoolTraps.test_idle_beyond_the_limit",
+        POOL,
+        "self._expire_by(min(now + self._bounds.idle, connection.worn_at(self._bounds)))",
+        "pass",
+    ),
+]

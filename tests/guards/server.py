@@ -1,0 +1,228 @@
+"""The guards of the edge: ``tests/test_traps_server.py`` fails without each of them."""
+
+from tests.guards import Guard
+
+MODULE = "tests.test_traps_server"
+PROTOCOL = "smtpforward/server/protocol.py"
+CONVERSATION = "smtpforward/server/conversation.py"
+FACTORY = "smtpforward/server/factory.py"
+END_OF_DATA = "smtpforward/server/endofdata.py"
+ANSWERS = "smtpforward/answers.py"
+SERVICE = "smtpforward/service.py"
+
+
+def _server(test: str, file: str, before: str, after: str) -> Guard:
+    return Guard(f"{MODULE}.TwistedServerTraps.{test}", file, before, after)
+
+
+def _around(test: str, file: str, before: str, after: str) -> Guard:
+    return Guard(f"{MODULE}.AroundTwistedTraps.{test}", file, before, after)
+
+
+def _haraka(test: str, file: str, before: str, after: str) -> Guard:
+    return Guard(f"{MODULE}.HarakaTraps.{test}", file, before, after)
+
+
+ONE_AT_A_TIME = (
+    "                if self.phase is Phase.COMMAND:\n                    if not self._take"
+)
+MANY_AT_A_TIME = (
+    "                if self.phase in (Phase.COMMAND, Phase.ANSWERING):\n"
+    "                    if not self._take"
+)
+OFFERED = '            b"PIPELINING": None,\n'
+
+GUARDS = [
+    _server("test_rcpt_does_not_overtake_mail", CONVERSATION, ONE_AT_A_TIME, MANY_AT_A_TIME),
+    _server("test_answers_keep_their_order", CONVERSATION, ONE_AT_A_TIME, MANY_AT_A_TIME),
+    _server("test_the_queue_is_bounded", CONVERSATION, "self.transport.pauseProducing()", "pass"),
+    _server(
+        "test_starttls_runs_nothing_from_before",
+        PROTOCOL,
+        "def ext_STARTTLS(self, rest: bytes) -> None:\n        self._reply(answers.NOT_OFFERED)",
+        "def ext_STARTTLS(self, rest: bytes) -> None:\n        self._reply(answers.OK)",
+    ),
+    _server(
+        "test_auth_without_an_argument",
+        PROTOCOL,
+        "def ext_AUTH(self, rest: bytes) -> None:\n        self._reply(answers.NOT_OFFERED)",
+        "def ext_AUTH(self, rest: bytes) -> None:\n        smtp.ESMTP.ext_AUTH(self, rest)",
+    ),
+    _server(
+        "test_auth_is_not_announced_in_the_clear",
+        PROTOCOL,
+        OFFERED,
+        OFFERED + '            b"AUTH": [b"PLAIN", b"LOGIN"],\n',
+    ),
+    _server(
+        "test_a_refusal_at_the_end_of_data_says_its_reason",
+        PROTOCOL,
+        "            self._errors.restore()\n        self._send(reply)",
+        "            self._errors.restore()\n"
+        '        self._send(reply if reply.positive else Reply(550, (b"5.0.0 Could not send",)))',
+    ),
+    _server(
+        "test_a_failure_at_the_end_of_data_is_temporary",
+        CONVERSATION,
+        "self._answered(answers.LOCAL_FAULT, then)",
+        'self._answered(Reply(550, (b"5.0.0 Could not send e-mail",)), then)',
+    ),
+    _server(
+        "test_all_recipients_share_one_message",
+        "smtpforward/server/delivery.py",
+        "        if self._message is None:",
+        "        if True:",
+    ),
+    _server(
+        "test_answers_behind_the_dot_do_not_overtake_it",
+        PROTOCOL,
+        "            self.phase = Phase.ANSWERING\n            self._data_ended(arrival)",
+        "            self.phase = Phase.COMMAND\n            self._data_ended(arrival)",
+    ),
+    _server(
+        "test_size_is_announced_and_heeded",
+        PROTOCOL,
+        '            b"SIZE": [b"%d" % self._settings.limits.bytes],\n',
+        "",
+    ),
+    _server("test_pipelining_is_announced", PROTOCOL, OFFERED, ""),
+    _server("test_8bitmime_is_announced", PROTOCOL, '            b"8BITMIME": None,\n', ""),
+    _server(
+        "test_enhanced_status_codes_are_announced",
+        PROTOCOL,
+        '            b"ENHANCEDSTATUSCODES": None,\n',
+        "",
+    ),
+    _server(
+        "test_mail_parameters_are_not_dropped",
+        PROTOCOL,
+        "self._mail_answered, path.address, path.parameters)",
+        "self._mail_answered, path.address, {})",
+    ),
+    _server(
+        "test_mail_parameters_that_are_not_offered_are_refused",
+        "smtpforward/server/parameters.py",
+        '        elif keyword != b"AUTH":',
+        "        elif False:",
+    ),
+    _server(
+        "test_the_helo_argument_is_checked",
+        PROTOCOL,
+        'if not name or not name.isascii() or not name.decode("ascii").isprintable():',
+        "if False:",
+    ),
+    _server("test_noop_is_there", PROTOCOL, "def do_NOOP(", "def do_NOTHING("),
+    _server(
+        "test_a_byte_over_127_in_a_verb_is_no_command",
+        CONVERSATION,
+        "    if not command.isalpha():",
+        "    if False:",
+    ),
+    _server(
+        "test_a_long_line_does_not_leave_data_mode",
+        PROTOCOL,
+        "        rest = arrival.feed(data)",
+        "        if len(data) > 16384:\n"
+        "            self._end_transaction()\n"
+        "            self._send(answers.LINE_TOO_LONG)\n"
+        "            return\n"
+        "        rest = arrival.feed(data)",
+    ),
+    _server(
+        "test_a_command_without_an_end_is_cut_off",
+        "smtpforward/server/lines.py",
+        "return Breach.ENDLESS if len(self) > self._limit else None",
+        "return None",
+    ),
+    _server(
+        "test_no_control_character_in_a_quoted_local_part",
+        "smtpforward/address.py",
+        r"[\x20\x21\x23-\x5b\x5d-\x7e]|\\[\x20-\x7e]",
+        r"[^\"\\]|\\.",
+    ),
+    _server(
+        "test_no_bare_cr_or_nul_in_a_command",
+        "smtpforward/server/lines.py",
+        r'if not whole or b"\r" in line or b"\0" in line:',
+        "if not whole:",
+    ),
+    _server(
+        "test_no_bare_lf_reaches_the_message",
+        END_OF_DATA,
+        r'if chunk.count(b"\n") - pairs != (after_cr and chunk.startswith(b"\n")):',
+        "if False:",
+    ),
+    _server(
+        "test_no_bare_cr_reaches_the_message",
+        END_OF_DATA,
+        r'if chunk.count(b"\r") - pairs != chunk.endswith(b"\r"):',
+        "if False:",
+    ),
+    _server("test_nothing_goes_through_the_legacy_log", FACTORY, "noisy = False", "noisy = True"),
+    _around(
+        "test_the_factory_speaks_esmtp",
+        FACTORY,
+        "protocol: Any = GatewaySMTP",
+        "protocol: Any = staticmethod(lambda settings, session, clock: smtp.SMTP())",
+    ),
+    _around(
+        "test_the_timeout_of_the_settings_holds",
+        CONVERSATION,
+        "            self._watch.arm(self._settings.inactivity_timeout)\n            if phase is",
+        "            self._watch.arm(600)\n            if phase is",
+    ),
+    _around("test_a_close_ends", CONVERSATION, "self._watch.arm(CLOSE_DEADLINE)", "pass"),
+    _around(
+        "test_timers_do_not_follow_the_wall_clock",
+        "smtpforward/net/clock.py",
+        "reactor.seconds = time.monotonic",
+        "reactor.seconds = time.time",
+    ),
+    _around(
+        "test_a_taken_port_stops_the_start",
+        SERVICE,
+        "listening_service(description, self.factory, reactor).setServiceParent(self)",
+        "service = listening_service(description, self.factory, reactor)\n"
+        "            service._raiseSynchronously = False\n"
+        "            service.setServiceParent(self)",
+    ),
+    _around(
+        "test_wrong_settings_exit_with_78",
+        SERVICE,
+        "sys.exit(EX_CONFIG)",
+        'raise usage.UsageError("wrong settings")',
+    ),
+    _around(
+        "test_haproxy_endpoints_are_not_taken",
+        "smtpforward/config/listen.py",
+        '    "systemd": ("domain", "index", "name"),',
+        '    "systemd": ("domain", "index", "name"),\n    "haproxy": ("wrapped",),',
+    ),
+    _haraka(
+        "test_lf_dot_crlf_is_no_end_of_data",
+        END_OF_DATA,
+        r'_MARK = b"\r\n" + END',
+        r'_MARK = b"\n" + END',
+    ),
+    _haraka(
+        "test_the_rest_of_a_refused_body_does_not_run",
+        PROTOCOL,
+        "        elif arrival.hopeless and arrival.refusal is not None:\n"
+        "            self._cut_off(self._session.discarded(arrival.refusal))",
+        "        elif arrival.refusal is not None:\n"
+        "            self._message_answered(arrival.refusal)",
+    ),
+    _haraka(
+        "test_two_ports_of_one_host_are_two_routes",
+        "smtpforward/routing.py",
+        "route.next_hop != taken:",
+        "route.next_hop.servers[0].host != taken.servers[0].host:",
+    ),
+    _haraka(
+        "test_a_backend_that_drops_is_answered_at_once",
+        ANSWERS,
+        '    Event.DROPPED: _reply(451, "4.4.1 the next server broke off, try again later"),\n',
+        "",
+    ),
+    _haraka("test_a_535_of_the_backend_bounces_nothing", ANSWERS, "534, 535, 538", "534, 538"),
+]

@@ -1,0 +1,591 @@
+"""The forwarding target: which server, which connection, and what is never tried again."""
+
+from typing import Any
+
+from twisted.internet.defer import Deferred, fail
+from twisted.internet.error import ConnectionLost
+from twisted.internet.error import ConnectionRefusedError as Refused
+from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublisher
+from zope.interface import implementer
+from zope.interface.verify import verifyObject
+
+from smtpforward.client.target import ForwardTarget
+from smtpforward.interfaces import IDeliver
+from smtpforward.job import Event, Outcome, PoolBounds, Server, Stage, Timeouts
+from tests.clientsupport import (
+    GREETING,
+    MESSAGE,
+    OTHER_SERVER,
+    PIPELINING_EHLO,
+    PLAIN_EHLO,
+    SERVER,
+    ReactorCase,
+    Wire,
+    make_job,
+)
+
+OK = b"250 ok\r\n"
+GO = b"354 go\r\n"
+NO = b"550 no\r\n"
+CLOSING = b"421 closing\r\n"
+BOTH = (SERVER, OTHER_SERVER)
+ONE = PoolBounds(max_connections=1)
+
+
+class TargetCase(ReactorCase):
+    """One target."""
+
+    def events(self, delivery: "Deferred[list[Outcome]]") -> list[Event]:
+        """What became of each recipient."""
+        return [outcome.event for outcome in self.successResultOf(delivery)]
+
+    def counts(self) -> list[dict[str, int]]:
+        """What each pool holds, zeros left out."""
+        return [
+            {name: count for name, count in pool.counts().items() if count}
+            for pool in self.target.pools
+        ]
+
+    def answer(self, wire: Wire, begun: bytes = b"") -> bytes:
+        """The backend takes one message; what the client sends after it."""
+        self.assertTrue((begun or wire.sent()).startswith(b"MAIL"))
+        self.assertEqual(wire.says(OK, OK, GO), MESSAGE + b".\r\n")
+        return wire.says(OK)
+
+    def idle(self) -> Wire:
+        """A connection that has carried one message and is idle."""
+        delivery = self.deliver()
+        wire = self.greet()
+        self.answer(wire)
+        self.assertEqual(self.events(delivery), [Event.ACCEPTED])
+        return wire
+
+
+class DeliveryTests(TargetCase):
+    """One message, one server."""
+
+    def test_interface(self) -> None:
+        """It is a target."""
+        verifyObject(IDeliver, self.target)
+
+    def test_accepted(self) -> None:
+        """Connect, send, told."""
+        delivery = self.deliver()
+        self.assertEqual(self.counts(), [{"connecting": 1}])
+        wire = self.greet()
+        self.assertEqual(self.counts(), [{"busy": 1}])
+        self.answer(wire)
+        self.assertEqual(self.events(delivery), [Event.ACCEPTED])
+        self.assertEqual(self.counts(), [{"idle": 1}])
+
+    def test_recipients(self) -> None:
+        """One outcome per recipient, in order."""
+        delivery = self.deliver(make_job(3, atomic=False))
+        wire = self.greet()
+        wire.says(OK, OK, NO, OK)
+        wire.says(GO)
+        wire.says(OK)
+        outcomes = self.successResultOf(delivery)
+        self.assertEqual(
+            [(bytes(o.recipient.address), o.event) for o in outcomes],
+            [
+                (b"r0@example.com", Event.ACCEPTED),
+                (b"r1@example.com", Event.REFUSED),
+                (b"r2@example.com", Event.ACCEPTED),
+            ],
+        )
+
+    def test_reused(self) -> None:
+        """The next message takes the same connection, at once."""
+        wire = self.idle()
+        delivery = self.deliver()
+        self.answer(wire)
+        self.assertEqual(self.events(delivery), [Event.ACCEPTED])
+        self.assertEqual(len(self.attempts()), 1)
+
+    def test_forgotten(self) -> None:
+        """An empty pool is forgotten, and nothing is left in the clock."""
+        self.idle().lose()
+        self.assertEqual(self.target.pools, ())
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+
+    def test_two_servers_two_pools(self) -> None:
+        """A server is its host, port, bind address and HELO name: two never share."""
+        self.idle()
+        for other in (
+            Server("192.0.2.1", 26, "gateway.example"),
+            Server("192.0.2.1", 25, "other.example"),
+            Server("192.0.2.1", 25, "gateway.example", bind="192.0.2.99"),
+        ):
+            self.deliver(make_job(servers=[other]))
+        self.assertEqual(len(self.attempts()), 4)
+        self.assertEqual(len(self.target.pools), 4)
+
+    def test_unreachable(self) -> None:
+        """No connection: an outcome for each recipient that names the server."""
+        delivery = self.deliver(make_job(2))
+        self.refuse(Refused())
+        first, second = self.successResultOf(delivery)
+        self.assertEqual((first.event, first.stage), (Event.UNREACHABLE, Stage.CONNECT))
+        self.assertEqual(first.peer, "192.0.2.1:25")
+        self.assertIn("refused", first.detail)
+        self.assertEqual(second.recipient.address.local, b"r1")
+
+    def test_greeting(self) -> None:
+        """What the backend said to that stands in the outcome."""
+        delivery = self.deliver()
+        self.accept().says(CLOSING)
+        [outcome] = self.successResultOf(delivery)
+        self.assertIs(outcome.event, Event.CLOSING)
+        assert outcome.reply is not None
+        self.assertEqual(outcome.reply.code, 421)
+
+    def test_pool_full(self) -> None:
+        """No connection became free: that is another stage."""
+        self.deliver(make_job(bounds=ONE))
+        delivery = self.deliver(make_job(bounds=ONE, timeouts=Timeouts(connect=5.0)))
+        self.reactor.advance(5)
+        [outcome] = self.successResultOf(delivery)
+        self.assertEqual((outcome.event, outcome.stage), (Event.POOL_FULL, Stage.WAIT))
+
+    def test_waiter(self) -> None:
+        """A job that waited gets the connection of the one before it."""
+        first = self.deliver(make_job(bounds=ONE))
+        second = self.deliver(make_job(bounds=ONE))
+        wire = self.greet()
+        self.assertEqual(self.counts(), [{"busy": 1, "waiting": 1}])
+        self.answer(wire, self.answer(wire))
+        self.assertEqual(self.events(first) + self.events(second), [Event.ACCEPTED] * 2)
+
+    def test_fault(self) -> None:
+        """An exception of ours is the only failure of the Deferred."""
+
+        class Broken:
+            """Connects to nothing."""
+
+            def connect(self, server: Server, job: Any) -> Any:
+                """Fail."""
+                raise ZeroDivisionError
+
+        target = ForwardTarget(Broken(), self.reactor)  # type: ignore[arg-type]
+        with self.assertRaises(ZeroDivisionError):
+            target.deliver(make_job())
+
+    def test_fault_of_the_connector(self) -> None:
+        """What the connector fails of is logged, and is an outcome."""
+
+        class Broken:
+            """Connects to nothing."""
+
+            def connect(self, server: Server, job: Any) -> Any:
+                """Fail."""
+                return fail(ZeroDivisionError())
+
+        target = ForwardTarget(Broken(), self.reactor)  # type: ignore[arg-type]
+        self.assertEqual(self.events(target.deliver(make_job())), [Event.FAULT])
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+    def test_fault_while_sending(self) -> None:
+        """An exception between connection and message is the job's failure."""
+        wire = self.idle()
+        session = self.target.pools[0].take()
+        assert session is not None
+        self.target.pools[0].idle(session)
+        failing: Deferred[list[Outcome]] = Deferred()
+        session.send = lambda job: failing  # type: ignore[method-assign]
+        delivery = self.deliver()
+        failing.errback(ZeroDivisionError())
+        self.failureResultOf(delivery, ZeroDivisionError)
+        self.assertEqual(wire.sent(), b"")
+
+    def test_fault_after_the_client_went(self) -> None:
+        """When nobody waits any more it is logged."""
+        self.idle()
+        session = self.target.pools[0].take()
+        assert session is not None
+        self.target.pools[0].idle(session)
+        failing: Deferred[list[Outcome]] = Deferred()
+        session.send = lambda job: failing  # type: ignore[method-assign]
+        delivery = self.deliver()
+        delivery.cancel()
+        self.assert_cancelled(delivery)
+        failing.errback(ZeroDivisionError())
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+
+class ServersTests(TargetCase):
+    """Several servers, in order, as long as none was reached."""
+
+    def test_next_one(self) -> None:
+        """A failed connect moves on."""
+        delivery = self.deliver(make_job(servers=BOTH))
+        self.refuse(Refused())
+        self.assertEqual(self.attempts(), ["192.0.2.1", "192.0.2.2"])
+        self.answer(self.greet())
+        [outcome] = self.successResultOf(delivery)
+        self.assertEqual(outcome.peer, "192.0.2.2[192.0.2.2]:25")
+
+    def test_not_ready(self) -> None:
+        """So does a server that greets with a refusal, or not at all."""
+        for says in (b"554 no\r\n", CLOSING, b"rubbish\r\n", b"220 gateway.example hi\r\n"):
+            self.setUp()
+            self.deliver(make_job(servers=BOTH))
+            self.accept().says(says)
+            self.assertEqual(self.attempts(), ["192.0.2.1", "192.0.2.2"])
+
+    def test_all_fail(self) -> None:
+        """The last one's failure is the answer."""
+        delivery = self.deliver(make_job(servers=BOTH))
+        self.refuse(Refused())
+        self.refuse(Refused())
+        [outcome] = self.successResultOf(delivery)
+        self.assertEqual((outcome.event, outcome.peer), (Event.UNREACHABLE, "192.0.2.2:25"))
+        self.assertEqual(self.target.pools, ())
+
+    def test_deadline(self) -> None:
+        """After the deadline no further one is tried."""
+        delivery = self.deliver(make_job(servers=BOTH, deadline=10.0))
+        self.reactor.advance(10)
+        self.assertEqual(self.events(delivery), [Event.UNREACHABLE])
+        self.assertEqual(self.attempts(), ["192.0.2.1"])
+
+    def test_reached(self) -> None:
+        """A server that was reached has the last word, whatever it is."""
+        for says in (NO, CLOSING, b"rubbish\r\n"):
+            self.setUp()
+            delivery = self.deliver(make_job(servers=BOTH))
+            wire = self.greet(ehlo=PLAIN_EHLO)
+            wire.says(says)
+            self.assertEqual(len(self.successResultOf(delivery)), 1)
+            self.assertEqual(self.attempts(), ["192.0.2.1"])
+
+    def test_first_one_first(self) -> None:
+        """Each message begins with the first, whatever happened to the one before."""
+        for _ in range(2):
+            self.deliver(make_job(servers=BOTH))
+            self.refuse(Refused())
+        self.assertEqual(self.attempts(), ["192.0.2.1", "192.0.2.2"] * 2)
+
+
+class StaleTests(TargetCase):
+    """A reused connection that ends before the message was sent."""
+
+    def test_replaced(self) -> None:
+        """It is replaced by a fresh one, silently."""
+        wire = self.idle()
+        delivery = self.deliver()
+        wire.lose(ConnectionLost())
+        self.assertNoResult(delivery)
+        self.assertEqual(len(self.attempts()), 2)
+        self.answer(self.greet())
+        self.assertEqual(self.events(delivery), [Event.ACCEPTED])
+
+    def test_at_each_stage(self) -> None:
+        """Whether it drops, closes with 421 or falls silent, before our dot."""
+        for before in ((), (OK,), (OK, OK)):
+            for end in ("lost", "421", "silent"):
+                self.setUp()
+                wire = self.idle()
+                delivery = self.deliver(make_job(timeouts=Timeouts(reply=5.0)))
+                for says in before:
+                    wire.says(says)
+                if end == "lost":
+                    wire.lose(ConnectionLost())
+                elif end == "421":
+                    wire.says(CLOSING)
+                else:
+                    self.reactor.advance(5)
+                self.assertEqual(len(self.attempts()), 2, (before, end))
+                self.answer(self.greet())
+                self.assertEqual(self.events(delivery), [Event.ACCEPTED])
+
+    def test_idle_ones_are_not_tried(self) -> None:
+        """The replacement is a new connection, not another old one."""
+        deliveries = [self.deliver(), self.deliver()]
+        wires = [self.greet(0), self.greet(1)]
+        for wire in wires:
+            self.answer(wire)
+        for each in deliveries:
+            self.successResultOf(each)
+        self.deliver()
+        wires[1].lose(ConnectionLost())
+        self.assertEqual(self.counts(), [{"connecting": 1, "idle": 1}])
+
+    def test_room_for_the_replacement(self) -> None:
+        """In a full pool it waits for the slot of the one that it replaces."""
+        self.target = ForwardTarget(self.connector, self.reactor)
+        job = make_job(bounds=ONE)
+        self.deliver(job)
+        wire = self.greet()
+        self.answer(wire)
+        delivery = self.deliver(job)
+        wire.says(CLOSING)
+        self.assertEqual(self.counts(), [{"closing": 1, "waiting": 1}])
+        wire.lose()
+        self.answer(self.greet())
+        self.assertEqual(self.events(delivery), [Event.ACCEPTED])
+
+    def test_once(self) -> None:
+        """The fresh one's end is the answer."""
+        wire = self.idle()
+        delivery = self.deliver()
+        wire.lose(ConnectionLost())
+        self.greet().lose(ConnectionLost())
+        self.assertEqual(self.events(delivery), [Event.DROPPED])
+        self.assertEqual(len(self.attempts()), 2)
+
+    def test_fresh_connect_fails(self) -> None:
+        """So is the failure to have one."""
+        wire = self.idle()
+        delivery = self.deliver()
+        wire.lose(ConnectionLost())
+        self.refuse(Refused())
+        self.assertEqual(self.events(delivery), [Event.UNREACHABLE])
+
+    def test_first_use(self) -> None:
+        """A connection that was never used before is not stale."""
+        delivery = self.deliver()
+        self.greet().lose(ConnectionLost())
+        self.assertEqual(self.events(delivery), [Event.DROPPED])
+        self.assertEqual(len(self.attempts()), 1)
+
+    def test_deadline(self) -> None:
+        """After the deadline nothing is tried again."""
+        wire = self.idle()
+        delivery = self.deliver(make_job(deadline=10.0))
+        self.reactor.advance(10)
+        self.assertTrue(wire.aborted)
+        self.assertEqual(self.events(delivery), [Event.DROPPED])
+        self.assertEqual(len(self.attempts()), 1)
+
+    def test_refused_is_not_stale(self) -> None:
+        """A backend that refused the one recipient and hung up has answered."""
+        wire = self.idle()
+        delivery = self.deliver()
+        wire.says(OK, NO)
+        wire.lose()
+        self.assertEqual(self.events(delivery), [Event.REFUSED])
+        self.assertEqual(len(self.attempts()), 1)
+
+    def test_partly_refused(self) -> None:
+        """A refusal of the first recipient does not hide that the others have no answer."""
+        wire = self.idle()
+        delivery = self.deliver(make_job(2))
+        wire.says(OK, NO)
+        wire.lose()
+        self.assertNoResult(delivery)
+        self.assertEqual(len(self.attempts()), 2)
+
+    def test_after_the_dot(self) -> None:
+        """After our dot nothing is tried again: lost, silent, 421 or rubbish."""
+        for end, event in (
+            ("lost", Event.IN_DOUBT),
+            ("silent", Event.IN_DOUBT),
+            ("421", Event.CLOSING),
+            ("rubbish", Event.NONSENSE),
+        ):
+            self.setUp()
+            wire = self.idle()
+            delivery = self.deliver()
+            self.assertTrue(wire.says(OK, OK, GO).endswith(b".\r\n"))
+            if end == "lost":
+                wire.lose(ConnectionLost())
+            elif end == "silent":
+                self.reactor.advance(570)
+            else:
+                wire.says(CLOSING if end == "421" else b"rubbish\r\n")
+            self.assertEqual(self.events(delivery), [event])
+            self.assertEqual(len(self.attempts()), 1, end)
+
+
+class CancelTests(TargetCase):
+    """The client goes away, at each stage."""
+
+    def test_waiting(self) -> None:
+        """While it waits for a connection: its place is free."""
+        first = self.deliver(make_job(bounds=ONE))
+        delivery = self.deliver(make_job(bounds=ONE, servers=BOTH))
+        delivery.cancel()
+        self.assert_cancelled(delivery)
+        self.assertEqual(self.counts(), [{"connecting": 1}])
+        self.assertNoResult(first)
+
+    def test_connecting(self) -> None:
+        """While TCP is not through: the attempt ends, and no other server is tried."""
+        delivery = self.deliver(make_job(servers=BOTH))
+        delivery.cancel()
+        self.assert_cancelled(delivery)
+        self.assertTrue(self.reactor.connectors[0].stoppedConnecting)
+        self.assertEqual(self.attempts(), ["192.0.2.1"])
+        self.assertEqual(self.target.pools, ())
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+
+    def test_opening(self) -> None:
+        """While greeting or EHLO are awaited: closed, and no other server is tried."""
+        for says in ((), (GREETING,)):
+            self.setUp()
+            delivery = self.deliver(make_job(servers=BOTH))
+            wire = self.accept()
+            for data in says:
+                wire.says(data)
+            delivery.cancel()
+            self.assert_cancelled(delivery)
+            self.assertTrue(wire.aborted)
+            self.assertEqual(wire.says(PIPELINING_EHLO), b"")
+            self.assertEqual(self.attempts(), ["192.0.2.1"])
+            self.assertEqual(self.target.pools, ())
+
+    def test_sending(self) -> None:
+        """Before our dot: the connection is closed, and nothing is tried again."""
+        for before in ((), (OK,), (OK, OK)):
+            self.setUp()
+            wire = self.idle()
+            delivery = self.deliver()
+            for says in before:
+                wire.says(says)
+            delivery.cancel()
+            self.assert_cancelled(delivery)
+            self.assertTrue(wire.aborted)
+            self.assertEqual(self.counts(), [{"closing": 1}])
+            wire.lose()
+            self.assertEqual(len(self.attempts()), 1)
+            self.assertEqual(self.target.pools, ())
+
+    def test_replacing(self) -> None:
+        """While a stale connection is being replaced."""
+        wire = self.idle()
+        delivery = self.deliver()
+        wire.lose(ConnectionLost())
+        delivery.cancel()
+        self.assert_cancelled(delivery)
+        self.assertTrue(self.reactor.connectors[1].stoppedConnecting)
+        self.assertEqual(self.target.pools, ())
+
+    def test_waiting_for_the_answer(self) -> None:
+        """After our dot the transaction runs to its reply, which is logged."""
+        for says, words in ((OK, "the backend has the message (250 ok)"), (NO, "(550 no)")):
+            self.setUp()
+            logged = self.logged()
+            delivery = self.deliver()
+            wire = self.greet()
+            wire.says(OK, OK, GO)
+            delivery.cancel()
+            self.assert_cancelled(delivery)
+            self.assertFalse(wire.aborted)
+            wire.says(says)
+            self.assertEqual(self.counts(), [{"idle": 1}])
+            [line] = logged
+            self.assertIn("id=1 relay=192.0.2.1[192.0.2.1]:25: after the client went away", line)
+            self.assertIn(words, line)
+
+    def test_lost_after_the_dot(self) -> None:
+        """A connection that ends then is logged, too, and not replaced."""
+        wire = self.idle()
+        logged = self.logged()
+        delivery = self.deliver()
+        wire.says(OK, OK, GO)
+        delivery.cancel()
+        self.assert_cancelled(delivery)
+        wire.lose(ConnectionLost())
+        self.assertEqual(len(self.attempts()), 1)
+        self.assertIn("after our dot was sent", logged[0])
+
+    def logged(self) -> list[str]:
+        """The lines that a hand-over logs from now on."""
+        lines: list[str] = []
+
+        @implementer(ILogObserver)
+        def note(event: LogEvent) -> None:
+            text = formatEvent(event)
+            if "after the client went away" in text:
+                lines.append(text)
+
+        globalLogPublisher.addObserver(note)
+        self.addCleanup(globalLogPublisher.removeObserver, note)
+        return lines
+
+
+class EndTests(TargetCase):
+    """Shutdown."""
+
+    def test_empty(self) -> None:
+        """Nothing to end."""
+        self.successResultOf(self.target.end())
+
+    def test_idle(self) -> None:
+        """Idle ones say good-bye; the end has come when all are closed."""
+        wire = self.idle()
+        ending = self.target.end()
+        self.assertEqual(wire.sent(), b"QUIT\r\n")
+        self.assertNoResult(ending)
+        wire.says(b"221 bye\r\n")
+        wire.lose()
+        self.successResultOf(ending)
+
+    def test_quit_unanswered(self) -> None:
+        """A backend that does not let go is not waited for."""
+        wire = self.idle()
+        self.target.end()
+        self.reactor.advance(5)
+        self.assertTrue(wire.aborted)
+
+    def test_busy(self) -> None:
+        """Busy ones finish."""
+        delivery = self.deliver()
+        wire = self.greet()
+        ending = self.target.end()
+        self.assertEqual(self.answer(wire), b"QUIT\r\n")
+        self.assertEqual(self.events(delivery), [Event.ACCEPTED])
+        wire.lose()
+        self.successResultOf(ending)
+
+    def test_nothing_new(self) -> None:
+        """What comes then, for a known backend or a new one, is told so and dials nobody."""
+        self.deliver()
+        wire = self.greet()
+        ending = self.target.end()
+        for servers in ([SERVER], [OTHER_SERVER], BOTH):
+            [outcome] = self.successResultOf(self.deliver(make_job(servers=servers)))
+            self.assertIs(outcome.event, Event.POOL_FULL)
+            self.assertIn("shutting down", outcome.detail)
+        self.assertEqual(self.attempts(), ["192.0.2.1"])
+        self.assertNoResult(ending)
+        wire.lose()
+        self.successResultOf(ending)
+        self.assertEqual(self.target.pools, ())
+
+    def test_stale_at_the_end(self) -> None:
+        """A stale connection is not replaced any more."""
+        wire = self.idle()
+        delivery = self.deliver()
+        ending = self.target.end()
+        wire.lose(ConnectionLost())
+        self.assertEqual(self.events(delivery), [Event.POOL_FULL])
+        self.assertEqual(len(self.attempts()), 1)
+        self.successResultOf(ending)
+
+    def test_wind_down(self) -> None:
+        """While the edge ends, jobs are served, by known pools and new ones; nothing is kept."""
+        idle = self.idle()
+        self.target.wind_down()
+        self.assertEqual(idle.sent(), b"QUIT\r\n")
+        idle.lose()
+        delivery = self.deliver()
+        wire = self.greet()
+        self.assertEqual(self.answer(wire), b"QUIT\r\n")
+        self.assertEqual(self.events(delivery), [Event.ACCEPTED])
+
+    def test_abort(self) -> None:
+        """Everything closes at once, and every job hears of it."""
+        busy = self.deliver(make_job(servers=BOTH))
+        wire = self.greet()
+        connecting = self.deliver(make_job(servers=BOTH))
+        ending = self.target.end()
+        self.target.abort()
+        self.assertTrue(wire.aborted)
+        wire.lose()
+        self.assertEqual(self.events(connecting), [Event.POOL_FULL])
+        self.assertEqual(self.events(busy), [Event.DROPPED])
+        self.successResultOf(ending)
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+        self.assertEqual(self.attempts(), ["192.0.2.1"] * 2)

@@ -1,0 +1,327 @@
+"""Transports that send at once, and the private names of Twisted that they lean on.
+
+The last class talks over loopback sockets with the real reactor; nothing waits for a time to pass.
+"""
+
+import inspect
+import socket
+from typing import Any
+
+from twisted.internet import reactor, tcp, unix
+from twisted.internet.abstract import FileDescriptor
+from twisted.internet.base import BaseConnector
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import clientFromString, connectProtocol, serverFromString
+from twisted.internet.interfaces import (
+    IReactorCore,
+    IReactorPluggableNameResolver,
+    IReactorSocket,
+    IReactorTCP,
+)
+from twisted.internet.main import CONNECTION_LOST
+from twisted.internet.protocol import Factory, Protocol
+from twisted.trial.unittest import SynchronousTestCase, TestCase
+
+from smtpforward.net.writethrough import (
+    WriteThrough,
+    WriteThroughClient,
+    WriteThroughReactor,
+    WriteThroughServer,
+)
+
+
+class PinnedNamesTests(SynchronousTestCase):
+    """What of Twisted's is used and is not public: a release that changes it fails here."""
+
+    def test_buffers(self) -> None:
+        """Data that waits is in these two, which are empty when nothing does."""
+        descriptor = FileDescriptor(object())
+        self.assertEqual((descriptor._tempDataBuffer, descriptor.dataBuffer), ([], b""))
+
+    def test_states(self) -> None:
+        """A new descriptor is neither closing nor closed for writing, and has no producer."""
+        descriptor = FileDescriptor(object())
+        self.assertFalse(descriptor.disconnecting)
+        self.assertFalse(descriptor._writeDisconnected)
+        self.assertIsNone(descriptor.producer)
+        self.assertFalse(tcp.Connection.TLS)
+
+    def test_write_fills_the_buffer(self) -> None:
+        """The base class's ``write`` only notes the data and asks to be called back."""
+        transport = FakeTransport([])
+        FileDescriptor.write(transport, b"abc")
+        self.assertEqual((transport._tempDataBuffer, transport.reactor.writers), ([b"abc"], 1))
+
+    def test_transport_of_a_port(self) -> None:
+        """A port makes its connections with its class attribute ``transport``."""
+        self.assertIs(tcp.Port.transport, tcp.Server)
+        self.assertIn("self.transport(", inspect.getsource(tcp.Port.doRead))
+
+    def test_port_of_a_descriptor(self) -> None:
+        """An inherited socket becomes a port of the class that is asked."""
+        parameters = list(inspect.signature(tcp.Port._fromListeningDescriptor).parameters)
+        self.assertEqual(parameters, ["reactor", "fd", "addressFamily", "factory"])
+
+    def test_transport_of_a_connector(self) -> None:
+        """A connector makes its connection with ``_makeTransport``."""
+        self.assertIn("self._makeTransport()", inspect.getsource(BaseConnector.connect))
+        self.assertIn(
+            "Client(self.host, self.port, self.bindAddress, self, self.reactor)",
+            inspect.getsource(tcp.Connector._makeTransport),
+        )
+
+
+class FakeReactor:
+    """Counts who asks to write."""
+
+    writers = 0
+
+    def addWriter(self, descriptor: Any) -> None:
+        self.writers += 1
+
+    def removeWriter(self, descriptor: Any) -> None:
+        self.writers = 0
+
+    def addReader(self, descriptor: Any) -> None:
+        """Not of interest."""
+
+    def removeReader(self, descriptor: Any) -> None:
+        """Not of interest."""
+
+
+class FakeTransport(WriteThrough, FileDescriptor):
+    """A descriptor whose socket takes what the test says.
+
+    :param takes: what each ``send`` takes: a number, or an exception.
+    """
+
+    TLS = False
+    connected = 1
+    reactor: Any
+
+    def __init__(self, takes: list[Any]) -> None:
+        FileDescriptor.__init__(self, FakeReactor())  # type: ignore[arg-type]
+        self.takes = takes
+        self.taken: list[bytes] = []
+
+    def writeSomeData(self, data: bytes) -> Any:
+        view = memoryview(data)
+        takes = self.takes.pop(0)
+        if not isinstance(takes, int):
+            return takes
+        self.taken.append(bytes(view[:takes]))
+        return len(self.taken[-1])
+
+
+class Producer:
+    """Does nothing."""
+
+    def pauseProducing(self) -> None:
+        """Not of interest."""
+
+    resumeProducing = stopProducing = pauseProducing
+
+
+class WriteTests(SynchronousTestCase):
+    """What ``write`` sends at once."""
+
+    def test_all_at_once(self) -> None:
+        """What the socket takes whole leaves nothing behind: no buffer, no call-back."""
+        transport = FakeTransport([3, 2])
+        transport.write(b"abc")
+        transport.write(b"de")
+        self.assertEqual(transport.taken, [b"abc", b"de"])
+        self.assertEqual((transport._tempDataBuffer, transport.reactor.writers), ([], 0))
+
+    def test_partial_send_keeps_the_order(self) -> None:
+        """The remainder waits, what comes behind waits behind it, and all leaves in order."""
+        transport = FakeTransport([2, 1, 100])
+        for piece in (b"abcd", b"ef", b"gh"):
+            transport.write(piece)
+        self.assertEqual(transport._tempDataBuffer, [b"cd", b"ef", b"gh"])
+        self.assertGreater(transport.reactor.writers, 0)
+        transport.doWrite()
+        transport.write(b"ij")
+        transport.doWrite()
+        self.assertEqual(b"".join(transport.taken), b"abcdefghij")
+        self.assertEqual(transport.reactor.writers, 0)
+
+    def test_at_once_again(self) -> None:
+        """When the buffers have run empty the next write goes out at once."""
+        transport = FakeTransport([1, 100, 100])
+        transport.write(b"abc")
+        transport.doWrite()
+        transport.write(b"d")
+        self.assertEqual(transport.taken, [b"a", b"bc", b"d"])
+
+    def test_full_socket(self) -> None:
+        """A socket that takes nothing gets it later."""
+        transport = FakeTransport([0])
+        transport.write(b"abc")
+        self.assertEqual(transport._tempDataBuffer, [b"abc"])
+
+    def test_error_is_left_to_the_base(self) -> None:
+        """An error is noticed where Twisted notices errors: when the reactor calls back."""
+        transport = FakeTransport([CONNECTION_LOST, CONNECTION_LOST])
+        transport.write(b"abc")
+        self.assertEqual(transport._tempDataBuffer, [b"abc"])
+        self.assertIs(transport.doWrite(), CONNECTION_LOST)
+
+    def assert_left_to_base(self, transport: FakeTransport) -> None:
+        """``write`` tries no socket, and the data waits."""
+        transport.write(b"abc")
+        self.assertEqual((transport.taken, transport._tempDataBuffer), ([], [b"abc"]))
+
+    def test_producer(self) -> None:
+        """With a producer, of either kind, the path is Twisted's own."""
+        for streaming in (True, False):
+            transport = FakeTransport([])
+            transport.registerProducer(Producer(), streaming)
+            self.assert_left_to_base(transport)
+
+    def test_tls(self) -> None:
+        """Under TLS too."""
+        transport = FakeTransport([])
+        transport.TLS = True
+        self.assert_left_to_base(transport)
+
+    def test_closing(self) -> None:
+        """What is written after ``loseConnection`` does not overtake the end."""
+        transport = FakeTransport([])
+        transport.loseConnection()
+        self.assert_left_to_base(transport)
+
+    def test_closed(self) -> None:
+        """Nothing is sent where there is no connection, or its writing side is closed."""
+        for name, value in (("connected", 0), ("_writeDisconnected", True)):
+            transport = FakeTransport([])
+            setattr(transport, name, value)
+            transport.write(b"abc")
+            self.assertEqual((transport.taken, transport._tempDataBuffer), ([], []))
+
+    def test_nothing(self) -> None:
+        """Writing nothing calls nothing, and text is the type error that it was."""
+        transport = FakeTransport([])
+        transport.write(b"")
+        self.assertEqual(transport.reactor.writers, 0)
+        self.assertRaises(TypeError, transport.write, "abc")
+
+
+class Collector(Protocol):
+    """Collects what comes; ``lost`` fires at the end of the connection, with all of it."""
+
+    def __init__(self) -> None:
+        self.data = b""
+        self.lost: Deferred[bytes] = Deferred()
+
+    def dataReceived(self, data: bytes) -> None:
+        self.data += data
+
+    def connectionLost(self, reason: Any = None) -> None:
+        self.lost.callback(self.data)
+
+
+class ReactorTests(TestCase):
+    """The facade with Twisted's endpoints, over loopback."""
+
+    def setUp(self) -> None:
+        self.reactor = WriteThroughReactor(reactor)
+        self.accepted: Deferred[Collector] = Deferred()
+
+    def factory(self) -> Factory:
+        """One that hands its first connection to the test."""
+
+        class Accepting(Collector):
+            def connectionMade(_self) -> None:  # noqa: N805
+                self.accepted.callback(_self)
+
+        return Factory.forProtocol(Accepting)
+
+    async def pair(self, port: Any) -> tuple[Collector, Collector]:
+        """Both ends of a connection to ``port``."""
+        self.addCleanup(port.stopListening)
+        endpoint = clientFromString(self.reactor, f"tcp:127.0.0.1:{port.getHost().port}")
+        client = await connectProtocol(endpoint, Collector())
+        return client, await self.accepted
+
+    async def listening(self) -> Any:
+        """A port on loopback."""
+        endpoint = serverFromString(self.reactor, "tcp:0:interface=127.0.0.1")
+        return await endpoint.listen(self.factory())
+
+    async def finish(self, client: Collector, server: Collector) -> tuple[bytes, bytes]:
+        """End the connection; what each end got."""
+        client.transport.loseConnection()
+        return await client.lost, await server.lost
+
+    def test_provides(self) -> None:
+        """The facade provides what the reactor provides, and the rest is the reactor's."""
+        for interface in (
+            IReactorTCP, IReactorCore, IReactorSocket, IReactorPluggableNameResolver,
+        ):  # fmt: skip
+            self.assertTrue(interface.providedBy(self.reactor), interface)
+        self.assertEqual(self.reactor.callLater, reactor.callLater)
+        self.assertEqual(self.reactor.getReaders, reactor.getReaders)
+
+    async def test_endpoints(self) -> None:
+        """Endpoints of the facade make write-through transports at both ends."""
+        client, server = await self.pair(await self.listening())
+        self.assertIsInstance(client.transport, WriteThroughClient)
+        self.assertIsInstance(server.transport, WriteThroughServer)
+        client.transport.write(b"ping")
+        server.transport.write(b"pong")
+        self.assertEqual([w for w in reactor.getWriters() if isinstance(w, WriteThrough)], [])
+        # The server's bytes must have come before the client closes.
+        while client.data != b"pong":
+            await turn()
+        self.assertEqual(await self.finish(client, server), (b"pong", b"ping"))
+
+    async def test_more_than_the_socket_takes(self) -> None:
+        """Megabytes in small and large writes arrive whole and in order."""
+        client, server = await self.pair(await self.listening())
+        pieces = [bytes([n % 256]) * size for n, size in enumerate((1, 300_000, 7, 4_000_000, 3))]
+        for piece in pieces * 2:
+            client.transport.write(piece)
+        self.assertTrue(client.transport._tempDataBuffer)
+        _, got = await self.finish(client, server)
+        self.assertEqual(got, b"".join(pieces * 2))
+
+    async def test_peer_has_gone(self) -> None:
+        """A write to a connection that was reset ends it, by way of ``connectionLost``."""
+        client, server = await self.pair(await self.listening())
+        server.transport.abortConnection()
+        await server.lost
+        while not client.lost.called:
+            client.transport.write(b"x" * 1000)
+            await turn()
+        self.assertFalse(client.transport.connected)
+        await client.lost
+
+    async def test_adopted_port(self) -> None:
+        """An inherited listening socket makes write-through transports."""
+        inherited = socket.create_server(("127.0.0.1", 0))
+        self.addCleanup(inherited.close)
+        inherited.setblocking(False)
+        port = self.reactor.adoptStreamPort(inherited.fileno(), socket.AF_INET, self.factory())
+        client, server = await self.pair(port)
+        self.assertIsInstance(server.transport, WriteThroughServer)
+        self.assertEqual(await self.finish(client, server), (b"", b""))
+
+    async def test_adopted_unix_port(self) -> None:
+        """An inherited socket of another family is left to the reactor."""
+        path = self.mktemp()[-60:].replace("/", "_")
+        inherited = socket.socket(socket.AF_UNIX)
+        self.addCleanup(inherited.close)
+        inherited.bind(path)
+        inherited.listen()
+        inherited.setblocking(False)
+        port = self.reactor.adoptStreamPort(inherited.fileno(), socket.AF_UNIX, self.factory())
+        self.addCleanup(port.stopListening)
+        self.assertIsInstance(port, unix.Port)
+
+
+async def turn() -> None:
+    """One turn of the reactor."""
+    done: Deferred[None] = Deferred()
+    reactor.callLater(0, done.callback, None)
+    await done

@@ -1,0 +1,105 @@
+"""The delivery object of one transaction."""
+
+from twisted.internet.task import Clock
+from twisted.mail.interfaces import IMessageDelivery
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface.verify import verifyObject
+
+from smtpforward import answers
+from smtpforward.config.settings import Limits, Route
+from smtpforward.dispatch import Dispatcher
+from smtpforward.envelope import Recipient
+from smtpforward.learned import LearnedRefusals
+from smtpforward.reply import Reply
+from smtpforward.server.delivery import Refusal, RoutingDelivery
+from tests.support import ScriptedTarget, address, next_hop, recipient, settings, transaction
+
+OTHER = next_hop("other.example.com")
+
+
+class RoutingDeliveryTests(SynchronousTestCase):
+    """Accepting and refusing."""
+
+    def setUp(self) -> None:
+        clock = Clock()
+        self.learned = LearnedRefusals(clock)
+        self.dispatcher = Dispatcher(ScriptedTarget(), self.learned, clock)
+        self.settings = settings(
+            limits=Limits(recipients=3), sections={"example.org": Route("example.org", OTHER)}
+        )
+        self.transaction = transaction()
+        self.delivery = RoutingDelivery(self.settings, self.dispatcher, self.transaction)
+
+    def refusal(self, to: Recipient) -> Reply:
+        """The reply that refuses ``to``."""
+        return self.assertRaises(Refusal, self.delivery.validateTo, to).reply
+
+    def test_interface(self) -> None:
+        """It provides what Twisted asks of it."""
+        self.assertTrue(verifyObject(IMessageDelivery, self.delivery))
+
+    def test_sender(self) -> None:
+        """Every sender is accepted."""
+        sender = address(b"a@example.net")
+        self.assertIs(self.delivery.validateFrom((b"", b""), sender), sender)
+
+    def test_accepted(self) -> None:
+        """An accepted recipient is in the transaction, with its route."""
+        to = recipient(b"b@example.com")
+        self.delivery.validateTo(to)
+        self.assertEqual(self.transaction.recipients, [to])
+        self.assertEqual(self.transaction.routes, [self.settings.routes.default])
+
+    def test_one_message(self) -> None:
+        """All recipients get one message."""
+        first = self.delivery.validateTo(recipient(b"b@example.com"))()
+        second = self.delivery.validateTo(recipient(b"c@example.com"))()
+        self.assertIs(first, second)
+
+    def test_not_accepted(self) -> None:
+        """Another's domain is refused, with the transaction's id, and leaves no trace."""
+        reply = self.refusal(recipient(b"b@elsewhere.example"))
+        self.assertEqual(reply, answers.signed(answers.NO_RELAYING, "1F"))
+        self.assertEqual(self.transaction.recipients, [])
+
+    def test_other_route(self) -> None:
+        """A second recipient on another route comes in the next transaction."""
+        self.delivery.validateTo(recipient(b"b@example.com"))
+        self.assertEqual(self.refusal(recipient(b"b@example.org")).code, 452)
+        self.delivery.validateTo(recipient(b"c@example.com"))
+
+    def test_first_recipient_decides(self) -> None:
+        """It is the first accepted recipient that fixes the route."""
+        self.refusal(recipient(b"b@elsewhere.example"))
+        self.delivery.validateTo(recipient(b"b@example.org"))
+        self.assertEqual(self.transaction.routes[0].next_hop, OTHER)
+
+    def test_too_many(self) -> None:
+        """Beyond the limit a recipient is deferred."""
+        for name in (b"b", b"c", b"d"):
+            self.delivery.validateTo(recipient(name + b"@example.com"))
+        refusal = self.refusal(recipient(b"e@example.com"))
+        self.assertEqual(refusal, answers.signed(answers.TOO_MANY_RECIPIENTS, "1F"))
+
+    def test_learned(self) -> None:
+        """What the backend has refused gets the backend's words, for that sender alone."""
+        refused = Reply(550, (b"5.1.1 no such user",))
+        hop, to = self.settings.routes.default.next_hop, recipient(b"b@example.com")
+        self.learned.learn(hop, self.transaction.sender, to.address, refused)
+        self.assertEqual(self.refusal(to), refused)
+        self.assertEqual(self.transaction.recipients, [])
+        other = transaction(sender=address(b"z@example.net"))
+        RoutingDelivery(self.settings, self.dispatcher, other).validateTo(to)
+
+    def test_received(self) -> None:
+        """The line names a recipient that is alone, and none of several."""
+        to = recipient(b"b@example.com")
+        line = self.delivery.receivedHeader((b"", b""), self.transaction.sender, [to])
+        self.assertIn(b"id 1F\r\n\tfor <b@example.com>;", line)
+        line = self.delivery.receivedHeader((b"", b""), self.transaction.sender, [to, to])
+        self.assertNotIn(b"for", line)
+
+    def test_refusal_is_twisteds(self) -> None:
+        """Twisted's own server would answer a refusal with its code and text."""
+        refusal = Refusal(Reply(550, (b"5.7.1 no", b"really")))
+        self.assertEqual((refusal.code, refusal.resp), (550, b"5.7.1 no\nreally"))
