@@ -210,7 +210,8 @@ class Conversation(smtp.ESMTP):
         method(rest.strip())
 
     def lookupMethod(self, command: bytes) -> Callable[[bytes], None] | None:
-        name = _method_name(type(self), command)
+        kind: Any = type(self)
+        name = _method_name(kind, command)
         return getattr(self, name) if name else None
 
     # -- answering
