@@ -47,11 +47,30 @@ SHUTTING_DOWN = _reply(421, "4.3.2 shutting down")
 BARE_NEWLINE = _reply(554, "5.6.0 bare CR or LF in the message")
 SPOOL_FULL = _reply(452, "4.3.1 cannot store the message now")
 LOCAL_FAULT = _reply(451, "4.3.0 local error, try again later")
+START_TLS = _reply(220, "2.0.0 ready to start TLS")
+TLS_ALREADY = _reply(503, "5.5.1 TLS is on already")
+LOGGED_IN = _reply(235, "2.7.0 logged in")
+EHLO_FIRST = _reply(503, "5.5.1 send EHLO first")
+LOGIN_ALREADY = _reply(503, "5.5.1 logged in already")
+NO_LOGIN_NOW = _reply(503, "5.5.1 no login within a transaction")
+TLS_FIRST = _reply(538, "5.7.11 a login needs TLS: send STARTTLS first")
+MECHANISM_NEEDED = _reply(501, "5.5.4 a mechanism is needed")
+UNKNOWN_MECHANISM = _reply(504, "5.5.4 mechanism not offered")
+NO_INITIAL_RESPONSE = _reply(501, "5.5.4 with this mechanism the server speaks first")
+LOGIN_ABORTED = _reply(501, "5.7.0 login given up")
+BAD_LOGIN = _reply(501, "5.5.2 bad base64, or not what the mechanism asks for")
+LOGIN_LINE_TOO_LONG = _reply(500, "5.5.6 line too long: the login is given up")
+LOGIN_FAILED = _reply(535, "5.7.8 wrong user name or password")
+LOGIN_FAILED_AGAIN = _reply(421, "4.7.0 too many failed logins")
+NO_LOGINS_FROM_HERE = _reply(454, "4.7.0 too many failed logins from here, try again later")
+LOGIN_FAULT = _reply(454, "4.7.0 the login cannot be checked now, try again later")
+LOGIN_FIRST = _reply(530, "5.7.0 log in first")
 LOOPING = _reply(554, "5.4.6 too many Received lines: the message is looping")
 
 # To senders and recipients.
 NO_RELAYING = _reply(550, "5.7.1 mail for this domain is not accepted here")
 SPOOFED_SENDER = _reply(550, "5.7.1 this sender's mail comes from its own servers only")
+FOREIGN_SENDER = _reply(550, "5.7.1 this login sends only from its own domain")
 NO_SOURCE_ROUTES = _reply(550, "5.7.1 routing characters in the local part")
 ONE_RECIPIENT = _reply(452, "4.5.3 one recipient at a time: send this one in the next transaction")
 NO_QUEUE = _reply(451, "4.3.5 mail on this way cannot be taken yet")
@@ -78,12 +97,15 @@ _OWN = {
     Event.NONSENSE: _reply(451, "4.4.2 the next server gave an answer that is none"),
     Event.CLOSING: _reply(451, "4.3.2 the next server takes no mail now, try again later"),
     Event.LOOP: _reply(451, "4.3.5 the next server is this one"),
+    Event.TLS: _reply(451, "4.7.5 no secure connection to the next server, try again later"),
+    Event.AUTH: _reply(451, "4.7.0 the next server does not let this one in, try again later"),
     Event.POOL_FULL: _reply(451, "4.3.2 all connections to the next server are busy"),
     Event.TOO_LARGE: _reply(552, "5.3.4 message too large for the next server"),
     Event.FAULT: LOCAL_FAULT,
 }
 _PARTLY_REFUSED = _reply(451, "4.5.3 not all recipients were accepted, send the message again")
 _SET_UP = _reply(451, "4.3.5 the next server and this one do not agree, try again later")
+SET_UP_EVENTS = frozenset({Event.LOOP, Event.TLS, Event.AUTH})
 SET_UP_CODES = frozenset({500, 502, 503, 504, 530, 534, 535, 538})
 
 
@@ -97,7 +119,7 @@ def signed(reply: Reply, transaction: str) -> Reply:
 
 def speaks_of_set_up(outcome: Outcome) -> bool:
     """Whether the backend's refusal, or its kind, is a fault between it and the gateway."""
-    if outcome.event is Event.LOOP:
+    if outcome.event in SET_UP_EVENTS:
         return True
     reply = outcome.reply
     return outcome.event is Event.REFUSED and reply is not None and reply.code in SET_UP_CODES
@@ -109,7 +131,7 @@ def to_outcome(outcome: Outcome, transaction: str) -> Reply:
     :raise KeyError: for ``SPARED``, which means nothing without the other recipients.
     """
     if speaks_of_set_up(outcome):
-        return signed(_OWN[Event.LOOP] if outcome.event is Event.LOOP else _SET_UP, transaction)
+        return signed(_OWN.get(outcome.event, _SET_UP), transaction)
     if not outcome.ours:
         assert outcome.reply is not None, "a backend's answer has a reply"
         code = 250 if outcome.event is Event.ACCEPTED else outcome.reply.code

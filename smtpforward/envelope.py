@@ -55,7 +55,8 @@ class Client:
     :ivar ip: textual address without brackets; ``port`` its TCP port.
     :ivar name: its verified host name, or ``unknown``.
     :ivar helo: the argument of HELO or EHLO, as received.
-    :ivar protocol: ``SMTP`` or ``ESMTP``: the ``with`` keyword of RFC 3848.
+    :ivar protocol: ``SMTP`` or ``ESMTP``: how it said hello.
+    :ivar tls: whether the connection is encrypted.
     :ivar relaying_by: what lets it send to every domain: its network, its login; or nothing.
     :ivar user: who has logged in, or empty.
     """
@@ -67,6 +68,14 @@ class Client:
     protocol: str = "SMTP"
     relaying_by: str = ""
     user: str = ""
+    tls: bool = False
+
+    @property
+    def transmission(self) -> str:
+        """The ``with`` keyword of ``Received`` (RFC 3848), which has no variants of plain SMTP."""
+        if self.protocol != "ESMTP":
+            return self.protocol
+        return "ESMTP" + ("S" if self.tls else "") + ("A" if self.user else "")
 
     @property
     def relaying(self) -> bool:

@@ -24,6 +24,9 @@ class ISession(Interface):
     :class:`smtpforward.reply.Reply` that refuses. A failure is answered ``451 4.3.0``.
     The server protocol asks nothing while an answer is outstanding, except ``closed``. A reply of
     421 ends the connection. For ``discarded``, ``reset`` and ``closed`` nobody waits.
+
+    After STARTTLS a new session takes the place of the one before, which is told ``closed``: its
+    client is in the state that follows the greeting, and ``connected`` is not asked again.
     """
 
     client = Attribute("The :class:`smtpforward.envelope.Client`.")
@@ -33,6 +36,9 @@ class ISession(Interface):
 
     def helo(name, extended):  # type: ignore[no-untyped-def]
         """HELO, or EHLO when ``extended``: ``name`` is its argument, bytes."""
+
+    def authenticated(user):  # type: ignore[no-untyped-def]
+        """AUTH has proved that the client is ``user``, a string; refused, it has not logged in."""
 
     def mail(sender, parameters):  # type: ignore[no-untyped-def]
         """MAIL: an :class:`smtpforward.envelope.Address` and its parameters."""
@@ -61,4 +67,7 @@ class ISession(Interface):
         """The transaction is over: RSET, a new HELO, or its end."""
 
     def closed():  # type: ignore[no-untyped-def]
-        """The client has gone. Whatever waits for an answer is to be given up where it may be."""
+        """The client has gone, or goes on under TLS with another session.
+
+        Whatever waits for an answer is to be given up where it may be.
+        """

@@ -149,6 +149,8 @@ class Event(enum.Enum):
     NONSENSE = "the backend does not speak SMTP"
     CLOSING = "the backend closes the channel: 421"
     LOOP = "the backend greets with our own name"
+    TLS = "no TLS with the backend, or not the right certificate"
+    AUTH = "the backend has not let us log in"
     POOL_FULL = "no connection became free in time"
     TOO_LARGE = "the message is larger than the backend takes"
     FAULT = "a fault of the gateway's own"

@@ -39,10 +39,12 @@ class Way:
     """What decides where and how a recipient is handed over; equal ones share a transaction.
 
     :ivar next_hop: ``None`` on the way through the outbound queue, which finds it itself.
+    :ivar alone: whether each of its recipients has a transaction to itself.
     """
 
     delivery: Delivery
     next_hop: NextHop | None
+    alone: bool = False
 
     def __str__(self) -> str:
         return "to the outbound queue" if self.next_hop is None else f"to {self.next_hop}"
@@ -59,14 +61,21 @@ class Accept:
 
 @frozen(slots=True)
 class Refuse:
-    """The sender or recipient gets ``reply``: 4yz when it may come again, 5yz when not."""
+    """The sender or recipient gets ``reply``: 4yz when it may come again, 5yz when not.
+
+    :ivar fault: whether the gateway's set-up is why, so that an operator should look.
+    """
 
     reply: Reply
     why: str
+    fault: bool = False
 
 
 def decide_sender(settings: Settings, client: Client, sender: Address) -> Refuse | None:
     """Why ``sender`` is refused, if it is."""
+    if settings.logins.constrain_sender and _is_foreign(client.user, sender):
+        why = f"constrain_sender: {client.user} may not send from {sender.host}"
+        return Refuse(answers.FOREIGN_SENDER, why)
     routes = settings.routes
     if routes.check_sender and not client.relaying and _has_section(routes, sender):
         why = f"check_sender: {sender.host} has a section, and the client does not relay"
@@ -92,18 +101,22 @@ def decide(
         return Refuse(answers.NO_RELAYING, _not_acceptable(settings, recipient))
     route, chosen = select(settings.routes, sender, recipient)
     way = way_of(route, client.relaying)
-    if taken is not None and route.one_message_per_rcpt:
-        return Refuse(answers.ONE_RECIPIENT, "one_message_per_rcpt: one recipient a transaction")
+    # RFC 5321 4.5.3.1.10: the sender brings what got 452 in a further transaction.
     if taken is not None and way != taken:
-        # RFC 5321 4.5.3.1.10: the sender brings what got 452 in a further transaction.
         return Refuse(answers.OTHER_ROUTE, f"the way of {chosen} differs from the first one's")
-    return Accept(route, way, f"{why}; {chosen}; {_why_delivery(route, client.relaying)}")
+    if taken is not None and way.alone:
+        return Refuse(answers.ONE_RECIPIENT, "one_message_per_rcpt: one recipient a transaction")
+    why = f"{why}; {chosen}; {_why_delivery(route, client.relaying)}"
+    if way.next_hop is None:
+        return Refuse(answers.NO_QUEUE, f"{why}: there is no outbound queue", fault=True)
+    return Accept(route, way, why)
 
 
 def way_of(route: Route, relaying: bool) -> Way:
     """The way of ``route``'s messages, from a client that relays or does not."""
     delivery = choose_delivery(relaying, route.queue, route.enable_outbound)
-    return Way(delivery, route.next_hop if delivery is Delivery.SMTP_FORWARD else None)
+    next_hop = route.next_hop if delivery is Delivery.SMTP_FORWARD else None
+    return Way(delivery, next_hop, route.one_message_per_rcpt)
 
 
 def choose_delivery(relaying: bool, queue: str | None, enable_outbound: bool) -> Delivery:
@@ -120,9 +133,14 @@ def _why_delivery(route: Route, relaying: bool) -> str:
 
 
 def select(routes: Routes, sender: Address, recipient: Address) -> tuple[Route, str]:
-    """The route that the selector picks, and its name in words."""
-    if routes.domain_selector == "rcpt_to":
-        keys: tuple[str, ...] = (recipient.host,)
+    """The route that the selector picks, and its name in words.
+
+    ``<postmaster>`` is this gateway's own, whoever writes to it.
+    """
+    if not recipient.domain:
+        keys: tuple[str, ...] = ()
+    elif routes.domain_selector == "rcpt_to":
+        keys = (recipient.host,)
     else:
         keys = (str(sender).lower(), sender.host) if sender.domain else ()
     for key in keys:
@@ -130,6 +148,12 @@ def select(routes: Routes, sender: Address, recipient: Address) -> tuple[Route, 
         if route is not None:
             return route, f"section [{route.section}] of smtp_forward.ini"
     return routes.default, "the default route of smtp_forward.ini"
+
+
+def _is_foreign(user: str, sender: Address) -> bool:
+    """Whether the domain in the user's name, if there is one, is not the sender's."""
+    own = user.rpartition("@")[2].lower() if "@" in user else ""
+    return bool(own and sender.domain) and sender.host != own
 
 
 def _has_section(routes: Routes, address: Address) -> bool:

@@ -23,6 +23,7 @@ from smtpforward.config.settings import Settings
 from smtpforward.dispatch import Dispatcher
 from smtpforward.learned import LearnedRefusals
 from smtpforward.net.clock import make_monotonic
+from smtpforward.net.tls import ClientContexts
 from smtpforward.net.writethrough import WriteThroughReactor
 from smtpforward.server.factory import GatewayFactory
 
@@ -65,7 +66,8 @@ class Gateway(MultiService):
         MultiService.__init__(self)
         self.settings = settings
         self._reactor = reactor
-        self.target = ForwardTarget(Connector(reactor, settings.own_name), reactor)
+        contexts = ClientContexts(settings.client_tls)
+        self.target = ForwardTarget(Connector(reactor, settings.own_name, contexts), reactor)
         dispatcher = Dispatcher(self.target, LearnedRefusals(reactor), reactor)
         self.factory = GatewayFactory(settings, dispatcher, reactor)
         for description in listen or settings.listen:
@@ -74,7 +76,8 @@ class Gateway(MultiService):
     def startService(self) -> None:
         """Say what is unusual about the settings, and begin."""
         for warning in self.settings.warnings:
-            self.log.warn("{warning}", warning=warning)
+            # Not ``warning``: observers take an event with that field for one of Python's warnings.
+            self.log.warn("{text}", text=warning)
         MultiService.startService(self)
         default = self.settings.routes.default
         self.log.info("{me} forwards to {hop}", me=self.settings.me, hop=str(default.next_hop))

@@ -125,6 +125,9 @@ class ScriptedSession:
     def helo(self, name: bytes, extended: bool) -> Any:
         return self._answer("helo", name, extended)
 
+    def authenticated(self, user: str) -> Any:
+        return self._answer("authenticated", user)
+
     def mail(self, sender: Address, parameters: Any) -> Any:
         return self._answer("mail", sender, parameters)
 
@@ -226,6 +229,7 @@ class Edge:
         clock: Clock | None = None,
         ip: str = "192.0.2.1",
         transport: Any = None,
+        portal: Any = None,
     ) -> None:
         self.clock = clock or Clock()
         self.session = session or ScriptedSession()
@@ -236,6 +240,7 @@ class Edge:
             Dispatcher(target, self.learned, self.clock),
             self.clock,
             sessions,
+            portal,
         )
         self.transport: Any
         self.protocol: Any

@@ -15,6 +15,8 @@ OWN = {
     Event.NONSENSE: (451, b"4.4.2"),
     Event.CLOSING: (451, b"4.3.2"),
     Event.LOOP: (451, b"4.3.5"),
+    Event.TLS: (451, b"4.7.5"),
+    Event.AUTH: (451, b"4.7.0"),
     Event.POOL_FULL: (451, b"4.3.2"),
     Event.TOO_LARGE: (552, b"5.3.4"),
     Event.FAULT: (451, b"4.3.0"),
@@ -89,7 +91,8 @@ class OutcomeTests(SynchronousTestCase):
         for code in (421, 450, 501, 521, 550, 552, 553, 554, 555):
             self.assertFalse(answers.speaks_of_set_up(outcome(Event.REFUSED, Reply(code))), code)
         self.assertFalse(answers.speaks_of_set_up(outcome(Event.DROPPED, Reply(500))))
-        self.assertTrue(answers.speaks_of_set_up(outcome(Event.LOOP)))
+        for event in (Event.LOOP, Event.TLS, Event.AUTH):
+            self.assertTrue(answers.speaks_of_set_up(outcome(event)))
 
     def test_spared_alone(self) -> None:
         """Spared means nothing without the others."""

@@ -2,8 +2,9 @@
 
 from typing import Any
 
+from attrs import evolve
 from twisted.internet.defer import Deferred, fail
-from twisted.internet.error import ConnectionLost
+from twisted.internet.error import ConnectionLost, NoRouteError
 from twisted.internet.error import ConnectionRefusedError as Refused
 from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublisher
 from zope.interface import implementer
@@ -11,7 +12,7 @@ from zope.interface.verify import verifyObject
 
 from smtpforward.client.target import ForwardTarget
 from smtpforward.interfaces import IDeliver
-from smtpforward.job import Event, Outcome, PoolBounds, Server, Stage, Timeouts
+from smtpforward.job import Credentials, Event, Outcome, PoolBounds, Server, Stage, Timeouts
 from tests.clientsupport import (
     GREETING,
     MESSAGE,
@@ -259,12 +260,141 @@ class ServersTests(TargetCase):
             self.assertEqual(len(self.successResultOf(delivery)), 1)
             self.assertEqual(self.attempts(), ["192.0.2.1"])
 
-    def test_first_one_first(self) -> None:
-        """Each message begins with the first, whatever happened to the one before."""
-        for _ in range(2):
-            self.deliver(make_job(servers=BOTH))
+    def test_resting_one_last(self) -> None:
+        """A message that follows begins with the one that was reached."""
+        self.deliver(make_job(servers=BOTH))
+        self.refuse(Refused())
+        self.greet()
+        self.deliver(make_job(servers=BOTH))
+        self.assertEqual(self.attempts(), ["192.0.2.1", "192.0.2.2", "192.0.2.2"])
+
+    def test_resting_one_tried_anyway(self) -> None:
+        """Where the other one fails too, the resting one is tried within the transaction."""
+        self.deliver(make_job(servers=BOTH))
+        self.refuse(Refused())
+        self.greet()
+        delivery = self.deliver(make_job(servers=BOTH))
+        self.refuse(NoRouteError())
+        self.assertEqual(self.attempts()[2:], ["192.0.2.2", "192.0.2.1"])
+        self.answer(self.greet())
+        self.assertEqual(self.events(delivery), [Event.ACCEPTED])
+        self.assertEqual(self.target.hosts.resting, [OTHER_SERVER])
+
+    def test_all_down(self) -> None:
+        """Where all rest, all are tried: the one that has rested longest first."""
+        for expected in (["192.0.2.1", "192.0.2.2"], ["192.0.2.1", "192.0.2.2"]):
+            before = len(self.attempts())
+            self.deliver(make_job(servers=BOTH, deadline=1e9))
+            for _ in BOTH:
+                self.refuse(Refused())
+                self.reactor.advance(1)
+            self.assertEqual(self.attempts()[before:], expected)
+
+    def test_one_server_never_rests(self) -> None:
+        """Where there is no other one, nothing rests and nothing is probed."""
+        self.deliver()
+        self.refuse(Refused())
+        self.assertEqual(self.target.hosts.resting, [])
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+
+    def test_what_says_nothing_about_the_server(self) -> None:
+        """A full pool, and a deadline that has passed, make nobody rest."""
+        self.deliver(make_job(servers=BOTH, bounds=ONE))
+        self.deliver(make_job(servers=BOTH, bounds=ONE))
+        self.greet()
+        self.reactor.advance(30)
+        self.assertEqual(self.target.hosts.resting, [])
+        self.setUp()
+        self.deliver(make_job(servers=BOTH, deadline=10.0))
+        self.reactor.advance(10)
+        self.assertEqual(self.target.hosts.resting, [])
+
+    def test_set_up_faults_rest(self) -> None:
+        """A server whose login fails is no use either: the next one is, and it rests."""
+        for_login = [evolve(s, credentials=Credentials("PLAIN", "a", "b")) for s in BOTH]
+        self.deliver(make_job(servers=for_login))
+        wire = self.accept()
+        wire.says(GREETING)
+        wire.says(PLAIN_EHLO)
+        self.assertEqual(self.attempts(), ["192.0.2.1", "192.0.2.2"])
+        self.assertEqual(self.target.hosts.resting, for_login[:1])
+
+
+class ProbeTests(TargetCase):
+    """A server that rests is looked at, by a connection that no message waits for."""
+
+    def rest(self) -> None:
+        """The first one rests."""
+        self.deliver(make_job(servers=BOTH))
+        self.refuse(Refused())
+        self.answer(self.greet())
+        self.assertEqual(self.target.hosts.resting, [SERVER])
+        self.reactor.advance(59)
+        self.assertEqual(len(self.attempts()), 2)
+
+    def test_back(self) -> None:
+        """Reached after ``retry_dead_after``: QUIT, and the next message begins with it."""
+        self.rest()
+        self.reactor.advance(1)
+        self.assertEqual(self.attempts()[2:], ["192.0.2.1"])
+        wire = self.greet()
+        self.assertEqual(wire.sent(), b"QUIT\r\n")
+        self.assertEqual(self.target.hosts.resting, [])
+        wire.says(b"221 bye\r\n")
+        wire.lose()
+        self.deliver(make_job(servers=BOTH))
+        self.assertEqual(self.attempts()[3:], ["192.0.2.1"])
+
+    def test_still_down(self) -> None:
+        """It goes on resting, and is probed again after as long."""
+        self.rest()
+        for count in (3, 4):
+            self.reactor.advance(60 if count > 3 else 1)
+            self.assertEqual(len(self.attempts()), count)
             self.refuse(Refused())
-        self.assertEqual(self.attempts(), ["192.0.2.1", "192.0.2.2"] * 2)
+            self.assertEqual(self.target.hosts.resting, [SERVER])
+
+    def test_reached_by_a_message(self) -> None:
+        """A message that reaches it before the probe does makes the probe needless."""
+        self.rest()
+        self.deliver(make_job(servers=[SERVER], deadline=1e9))
+        self.greet()
+        self.assertEqual(self.target.hosts.resting, [])
+        self.reactor.advance(100)
+        self.assertEqual(len(self.attempts()), 3)
+
+    def test_within_the_bound(self) -> None:
+        """A probe counts as a connection of its pool, and waits for no slot."""
+        self.rest()
+        self.deliver(make_job(servers=[SERVER], bounds=ONE, deadline=1e9))
+        self.reactor.advance(1)
+        self.assertEqual(len(self.attempts()), 3)
+        self.assertEqual(self.target.hosts.resting, [SERVER])
+
+    def test_end(self) -> None:
+        """The end stops timers and probes, and none begins again."""
+        self.rest()
+        self.target.end()
+        self.reactor.advance(1000)
+        self.assertEqual(len(self.attempts()), 2)
+        self.setUp()
+        self.rest()
+        self.reactor.advance(1)
+        self.target.end()
+        self.assertTrue(self.reactor.connectors[-1].stoppedConnecting)
+        self.reactor.advance(1000)
+        self.assertEqual(len(self.attempts()), 3)
+
+    def test_abort(self) -> None:
+        """So does an abort, and it leaves nothing behind."""
+        self.rest()
+        self.reactor.advance(1)
+        wire = self.accept()
+        self.target.abort()
+        self.assertTrue(wire.aborted)
+        wire.lose()
+        self.reactor.advance(1000)
+        self.assertEqual(len(self.attempts()), 3)
 
 
 class StaleTests(TargetCase):

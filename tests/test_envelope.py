@@ -2,7 +2,7 @@
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from smtpforward.envelope import NULL_SENDER, Address, Envelope, Recipient
+from smtpforward.envelope import NULL_SENDER, Address, Client, Envelope, Recipient
 
 
 class AddressTests(SynchronousTestCase):
@@ -26,6 +26,23 @@ class AddressTests(SynchronousTestCase):
         """Local parts are not folded: whose business that is, the backend knows."""
         self.assertEqual(Address(b"a", b"b"), Address(b"a", b"b"))
         self.assertNotEqual(Address(b"a", b"b"), Address(b"A", b"b"))
+
+
+class ClientTests(SynchronousTestCase):
+    """The one who speaks to the edge."""
+
+    def test_transmission(self) -> None:
+        """The keywords of RFC 3848: TLS and logins are told of ESMTP alone."""
+        for protocol, tls, user, keyword in (
+            ("SMTP", False, "", "SMTP"),
+            ("SMTP", True, "a", "SMTP"),
+            ("ESMTP", False, "", "ESMTP"),
+            ("ESMTP", True, "", "ESMTPS"),
+            ("ESMTP", False, "a", "ESMTPA"),
+            ("ESMTP", True, "a", "ESMTPSA"),
+        ):
+            client = Client("192.0.2.1", 4321, protocol=protocol, tls=tls, user=user)
+            self.assertEqual(client.transmission, keyword)
 
 
 class EnvelopeTests(SynchronousTestCase):

@@ -1,6 +1,10 @@
 """The delivery object of one transaction."""
 
+from typing import Any, cast
+
+import attrs
 from twisted.internet.task import Clock
+from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent, globalLogPublisher
 from twisted.mail.interfaces import IMessageDelivery
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
@@ -30,6 +34,11 @@ class RoutingDeliveryTests(SynchronousTestCase):
         self.transaction = transaction()
         self.delivery = RoutingDelivery(self.settings, self.dispatcher, self.transaction)
 
+    def route(self, section: str, **keys: Any) -> None:
+        """A transaction of settings that have this section."""
+        self.settings = settings(sections={section: Route(section, **keys)})
+        self.delivery = RoutingDelivery(self.settings, self.dispatcher, self.transaction)
+
     def refusal(self, to: Recipient) -> Reply:
         """The reply that refuses ``to``."""
         return self.assertRaises(Refusal, self.delivery.validateTo, to).reply
@@ -39,7 +48,7 @@ class RoutingDeliveryTests(SynchronousTestCase):
         self.assertTrue(verifyObject(IMessageDelivery, self.delivery))
 
     def test_sender(self) -> None:
-        """Every sender is accepted."""
+        """A sender is accepted that nothing is said about."""
         sender = address(b"a@example.net")
         self.assertIs(self.delivery.validateFrom((b"", b""), sender), sender)
 
@@ -73,6 +82,46 @@ class RoutingDeliveryTests(SynchronousTestCase):
         self.refusal(recipient(b"b@elsewhere.example"))
         self.delivery.validateTo(recipient(b"b@example.org"))
         self.assertEqual(self.transaction.routes[0].next_hop, OTHER)
+
+    def test_one_recipient(self) -> None:
+        """With ``one_message_per_rcpt`` the second recipient comes in the next transaction."""
+        self.route("example.org", next_hop=OTHER, one_message_per_rcpt=True)
+        self.delivery.validateTo(recipient(b"b@example.org"))
+        reply = self.refusal(recipient(b"c@example.org"))
+        self.assertEqual(reply, answers.signed(answers.ONE_RECIPIENT, "1F"))
+        self.assertEqual(len(self.transaction.recipients), 1)
+
+    def test_spoofed_sender(self) -> None:
+        """``check_sender`` refuses a stranger who sends from a section's domain."""
+        self.settings = attrs.evolve(
+            self.settings, routes=attrs.evolve(self.settings.routes, check_sender=True)
+        )
+        delivery = RoutingDelivery(self.settings, self.dispatcher, self.transaction)
+        sender = address(b"a@example.org")
+        refusal = self.assertRaises(Refusal, delivery.validateFrom, (b"", b""), sender)
+        self.assertEqual(refusal.reply, answers.signed(answers.SPOOFED_SENDER, "1F"))
+
+    def test_no_queue(self) -> None:
+        """What belongs in the queue is deferred, and an error in the log says whose and why."""
+        events: list[LogEvent] = []
+        observer = cast(ILogObserver, events.append)
+        globalLogPublisher.addObserver(observer)
+        self.addCleanup(globalLogPublisher.removeObserver, observer)
+        self.route("example.org", next_hop=OTHER, queue="outbound")
+        reply = self.refusal(recipient(b"b@example.org"))
+        self.assertEqual(reply, answers.signed(answers.NO_QUEUE, "1F"))
+        [event] = events
+        self.assertIs(event["log_level"], LogLevel.error)
+        self.assertIn("id=1F: ", formatEvent(event))
+        self.assertIn("queue=outbound: there is no outbound queue", formatEvent(event))
+
+    def test_no_queue_takes_no_way(self) -> None:
+        """A recipient that was not taken decides nothing for those after it."""
+        self.route("example.org", next_hop=OTHER, queue="outbound")
+        self.refusal(recipient(b"b@example.org"))
+        self.delivery.validateTo(recipient(b"b@example.com"))
+        reply = self.refusal(recipient(b"b@example.org"))
+        self.assertEqual(reply, answers.signed(answers.OTHER_ROUTE, "1F"))
 
     def test_too_many(self) -> None:
         """Beyond the limit a recipient is deferred."""

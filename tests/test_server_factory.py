@@ -25,6 +25,7 @@ class ConnectionsTests(SynchronousTestCase):
         """Each connection has a protocol and a session of its own, for the client's address."""
         edge = Edge(target=ScriptedTarget())
         protocol = edge.factory.buildProtocol(IPv6Address("TCP", "::ffff:192.0.2.7", 25))
+        protocol.makeConnection(EdgeTransport())
         self.assertIsInstance(protocol, GatewaySMTP)
         self.assertIsInstance(protocol._session, GatewaySession)
         self.assertEqual(protocol._session.client.ip, "192.0.2.7")

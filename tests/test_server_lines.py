@@ -71,6 +71,13 @@ class CommandLinesTests(SynchronousTestCase):
             [self.lines.take() for _ in range(3)], [b"x" * (LIMIT - 2), Breach.LENGTH, b"NOOP"]
         )
 
+    def test_another_limit(self) -> None:
+        """One line may have a limit of its own."""
+        self.lines.append(b"x" * LIMIT)
+        self.assertIsNone(self.lines.take(LIMIT + 2))
+        self.lines.append(b"\r\n")
+        self.assertEqual(self.lines.take(LIMIT + 2), b"x" * LIMIT)
+
     def test_endless(self) -> None:
         """A line whose end has not come is a breach as soon as it is over the limit."""
         self.lines.append(b"x" * LIMIT)

@@ -115,6 +115,27 @@ class GatewaySessionTests(SynchronousTestCase):
         self.assertEqual(self.successResultOf(answer), TAKEN)
         self.assertEqual(len(self.logged()), 1)
 
+    def test_login(self) -> None:
+        """Who has logged in may send to every domain, also after another hello."""
+        self.assertIsNone(self.session.authenticated("anna"))
+        self.session.helo(b"client.example.net", True)
+        client = self.session.client
+        self.assertEqual((client.user, client.relaying_by), ("anna", "its login"))
+        self.session.mail(address(b"a@example.net"), {})
+        self.assertIsNone(self.session.rcpt(recipient(b"b@elsewhere.example")))
+
+    def test_missing_fields(self) -> None:
+        """A message of a client that relays gets what its header lacks, behind ``Received``."""
+        for relays in (False, True):
+            if relays:
+                self.session.authenticated("anna")
+            self.to_data().end_of_data(content(b"Subject: x\r\n\r\nbody\r\n"))
+            message = self.target.messages[-1]
+            self.assertTrue(message.startswith(b"Received: "))
+            self.assertEqual(message.count(b"\r\nDate: "), relays)
+            self.assertEqual(message.count(b"@mx.example.net>\r\nSubject: x\r\n"), relays)
+            self.session.reset()
+
     def test_closed_gives_up(self) -> None:
         """When the client goes while the message is handed over, that is cancelled."""
         answer = self.to_data().end_of_data(content(b"Subject: x\r\n"))

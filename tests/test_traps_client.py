@@ -18,7 +18,7 @@ from smtpforward.client.connect import BackendFactory
 from smtpforward.client.session import CLOSE_DEADLINE, Phase
 from smtpforward.content import READ_SIZE, Content, Form
 from smtpforward.envelope import Address, Envelope, Recipient
-from smtpforward.job import Event
+from smtpforward.job import TLS, Credentials, Event
 from smtpforward.net.clock import make_monotonic
 from tests.clientsupport import (
     GREETING,
@@ -30,6 +30,8 @@ from tests.clientsupport import (
     SessionCase,
     make_job,
 )
+from tests.clienttls import WRONG_NAME, TLSCase, TLSWire, backend_context
+from tests.clienttls import server as tls_server
 
 OK = b"250 ok\r\n"
 GO = b"354 go\r\n"
@@ -173,6 +175,99 @@ class DialogueTraps(SessionCase):
             self.send()
             self.wire.says(line)
             self.assertEqual(self.events(), [Event.NONSENSE], line)
+
+
+class TLSTraps(TLSCase):
+    """STARTTLS of ``twisted.mail.smtp``."""
+
+    def to_starttls(self) -> TLSWire:
+        """The backend has been asked for TLS."""
+        self.connecting = self.connector.connect(tls_server(TLS.REQUIRED), make_job())
+        wire = self.accept()
+        wire.says(GREETING)
+        self.assertEqual(wire.says(b"250-x\r\n250-AUTH PLAIN\r\n250 STARTTLS\r\n"), b"STARTTLS\r\n")
+        return wire
+
+    def test_response_injection(self) -> None:
+        """What comes with the reply to STARTTLS is no reply to the EHLO inside it."""
+        wire = self.to_starttls()
+        wire.says(b"220 go ahead\r\n", b"250 x\r\n")
+        self.assertTrue(wire.aborted)
+        self.assertEqual(wire.creators, [])
+        error: Any = self.failureResultOf(self.connecting).value
+        self.assertIs(error.event, Event.NONSENSE)
+
+    def test_half_a_line_injected(self) -> None:
+        """Nor does a line that would be completed inside."""
+        wire = self.to_starttls()
+        wire.says(b"220 go ahead\r\n", b"250 x")
+        self.assertEqual(wire.creators, [])
+        self.failureResultOf(self.connecting)
+
+    def test_offers_from_before_tls(self) -> None:
+        """What was offered before TLS is forgotten: inside, only what is offered there counts."""
+        wire = self.to_starttls()
+        wire.protocol.dataReceived(b"220 go ahead\r\n")
+        wire.shake()
+        wire.says_inside(PLAIN_EHLO)
+        self.assertEqual(self.successResultOf(self.connecting).extensions, {})
+
+    def test_speaks_before_it_knows_to_whom(self) -> None:
+        """Nothing is said inside TLS to a host whose certificate is another's."""
+        self.backend = backend_context(WRONG_NAME)
+        wire = self.to_starttls()
+        wire.protocol.dataReceived(b"220 go ahead\r\n")
+        self.assertEqual(wire.shake(), b"")
+        self.failureResultOf(self.connecting)
+
+
+class LoginTraps(TLSCase):
+    """AUTH of ``twisted.mail.smtp``."""
+
+    def log_in(self, mechanism: str, offers: bytes, tls: TLS = TLS.NEVER) -> bytes:
+        """What the backend gets to hear after it has offered these."""
+        credentials = Credentials(mechanism, "user", "secret")
+        self.connecting = self.connector.connect(tls_server(tls, credentials), make_job())
+        self.wire = self.accept()
+        self.wire.says(GREETING)
+        return self.wire.says(b"250-x\r\n250 AUTH %b\r\n" % offers)
+
+    def why(self) -> Event:
+        """Why there is no connection."""
+        error: Any = self.failureResultOf(self.connecting).value
+        event: Event = error.event
+        return event
+
+    def test_fixed_order(self) -> None:
+        """The configured mechanism is used, not the first of CRAM-MD5, LOGIN and PLAIN."""
+        offers = b"CRAM-MD5 LOGIN PLAIN"
+        self.assertTrue(self.log_in("PLAIN", offers).startswith(b"AUTH PLAIN "))
+        self.assertEqual(self.log_in("LOGIN", offers), b"AUTH LOGIN\r\n")
+
+    def test_missing_mechanism(self) -> None:
+        """A mechanism that is not offered is said to be so, and no other one is tried."""
+        for mechanism, offers in (("PLAIN", b"LOGIN CRAM-MD5"), ("LOGIN", b"PLAIN")):
+            self.assertEqual(self.log_in(mechanism, offers), b"")
+            self.assertIs(self.why(), Event.AUTH)
+
+    def test_refused_plain_is_tried_twice(self) -> None:
+        """A refused login is not tried again in another form: it would lock accounts sooner."""
+        self.log_in("PLAIN", b"PLAIN")
+        self.assertEqual(self.wire.says(b"535 no\r\n"), b"")
+        self.assertTrue(self.wire.aborted)
+        self.assertIs(self.why(), Event.AUTH)
+
+    def test_login_without_end(self) -> None:
+        """A backend that goes on asking gets each answer once."""
+        self.log_in("LOGIN", b"LOGIN")
+        answers = [self.wire.says(b"334 VXNlcm5hbWU6\r\n") for _ in range(4)]
+        self.assertEqual(answers, [b"dXNlcg==\r\n", b"c2VjcmV0\r\n", b"", b""])
+        self.assertIs(self.why(), Event.AUTH)
+
+    def test_password_in_the_clear(self) -> None:
+        """A backend without STARTTLS gets no password where TLS is wanted."""
+        self.assertEqual(self.log_in("PLAIN", b"PLAIN", TLS.OFFERED), b"")
+        self.assertIs(self.why(), Event.TLS)
 
 
 class ReuseTraps(SessionCase):

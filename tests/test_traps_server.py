@@ -7,21 +7,21 @@ import contextlib
 import io
 import os
 import time
-from typing import Any
+from typing import Any, cast
 
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.error import CannotListenError
 from twisted.internet.task import Clock
 from twisted.internet.testing import MemoryReactorClock
-from twisted.logger import globalLogPublisher
+from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from smtpforward import answers, routing
 from smtpforward.address import Fault, parse_recipient, parse_sender
 from smtpforward.config.listen import listener
-from smtpforward.config.settings import Limits, Route
+from smtpforward.config.settings import Limits, Logins, Route
 from smtpforward.dispatch import Dispatcher
-from smtpforward.envelope import Client
+from smtpforward.envelope import NULL_SENDER, Client
 from smtpforward.job import Event
 from smtpforward.learned import LearnedRefusals
 from smtpforward.net.clock import make_monotonic
@@ -42,6 +42,7 @@ from tests.support import (
     settings,
     transaction,
 )
+from tests.tlssupport import SecurableTransport, SecureClient, server_tls
 
 INJECTED = b"MAIL FROM:<injected@example.net>\r\n"
 
@@ -84,21 +85,61 @@ class TwistedServerTraps(SynchronousTestCase):
 
     # -- STARTTLS, AUTH
 
-    def test_starttls_runs_nothing_from_before(self) -> None:
-        """STARTTLS, which is not offered, is refused: nothing is taken over into TLS."""
-        self.assertNotIn(b"STARTTLS", self.offered())
-        edge = Edge().to_recipient()
-        self.assertEqual(edge.codes(b"STARTTLS\r\nNOOP\r\n"), [502, 250])
+    def securable(self, ip: str = "192.0.2.1") -> Edge:
+        """An edge with a certificate and a user, that has heard EHLO."""
+        logins = Logins(("PLAIN",), {"anna": "geheim"})
+        given = settings(tls=server_tls(), logins=logins)
+        edge = Edge(settings_=given, ip=ip, transport=SecurableTransport())
+        edge.send(b"EHLO a\r\n")
+        return edge
+
+    def test_starttls_runs_nothing_that_came_with_it(self) -> None:
+        """What was pipelined behind STARTTLS is not run inside TLS: the connection ends."""
+        edge = self.securable()
+        self.assertEqual(edge.codes(b"STARTTLS\r\n" + INJECTED), [503])
+        self.assertNotIn("mail", edge.session.asked)
+        self.assertTrue(edge.closing)
+
+    def test_starttls_runs_nothing_that_came_before_the_handshake(self) -> None:
+        """What comes in the clear after STARTTLS is no handshake: the connection ends."""
+        edge = self.securable()
+        edge.send(b"STARTTLS\r\n")
+        for line in (b"EHLO b\r\n", INJECTED):
+            edge.transport.protocol.dataReceived(line)
+        self.assertNotIn("mail", edge.session.asked)
+        self.assertTrue(edge.closing)
+
+    def test_starttls_forgets_helo(self) -> None:
+        """The name said in the clear does not count any more."""
+        edge = self.securable()
+        edge.send(b"STARTTLS\r\n")
+        self.assertEqual(SecureClient(edge).handshake().codes(SENDER), [503])
+
+    def test_starttls_forgets_the_transaction(self) -> None:
+        """Neither do sender and recipients."""
+        edge = self.securable()
+        edge.send(SENDER, RECIPIENT, b"STARTTLS\r\n")
+        client = SecureClient(edge).handshake()
+        self.assertEqual(client.codes(RECIPIENT, b"DATA\r\n"), [503, 503])
+
+    def test_starttls_forgets_the_login(self) -> None:
+        """Neither does a login."""
+        edge = self.securable("127.0.0.1")
+        login = b"AUTH PLAIN AGFubmEAZ2VoZWlt\r\n"
+        self.assertEqual(edge.codes(login, b"STARTTLS\r\n"), [235, 220])
+        client = SecureClient(edge).handshake()
+        self.assertEqual(client.codes(b"EHLO a\r\n", login), [250, 235])
 
     def test_auth_without_an_argument(self) -> None:
         """AUTH alone is answered and raises nothing."""
-        edge = Edge()
-        edge.heard()
-        self.assertEqual(edge.codes(b"AUTH\r\n", b"NOOP\r\n"), [502, 250])
+        edge = self.securable("127.0.0.1")
+        self.assertEqual(edge.codes(b"AUTH\r\n", b"NOOP\r\n"), [501, 250])
 
     def test_auth_is_not_announced_in_the_clear(self) -> None:
-        """Without TLS there is no AUTH to be announced."""
-        self.assertNotIn(b"AUTH", self.offered())
+        """Without TLS there is no AUTH for who is not on this host, announced or not."""
+        edge = self.securable()
+        self.assertNotIn(b"AUTH", edge.send(b"EHLO a\r\n"))
+        self.assertEqual(edge.codes(b"AUTH PLAIN AGFubmEAZ2VoZWlt\r\n"), [538])
 
     # -- the end of data
 
@@ -236,9 +277,10 @@ class TwistedServerTraps(SynchronousTestCase):
 
     def test_nothing_goes_through_the_legacy_log(self) -> None:
         """A whole session leaves one event in the log, the line of its message."""
-        events: list[Any] = []
-        globalLogPublisher.addObserver(events.append)
-        self.addCleanup(globalLogPublisher.removeObserver, events.append)
+        events: list[LogEvent] = []
+        observer = cast(ILogObserver, events.append)
+        globalLogPublisher.addObserver(observer)
+        self.addCleanup(globalLogPublisher.removeObserver, observer)
         edge = Edge(target=ScriptedTarget(Event.ACCEPTED))
         edge.factory.doStart()
         edge.to_data().send(b"Subject: x\r\n.\r\n", b"QUIT\r\n")
@@ -327,9 +369,10 @@ class HarakaTraps(SynchronousTestCase):
         given = settings(
             sections={"example.org": Route("example.org", next_hop(port=2525))},
         )
-        client, taken = Client("192.0.2.1", 4321), next_hop(port=25)
-        decision = routing.decide(given, client, address(b"b@example.org"), taken)
-        self.assertIsInstance(decision, routing.Refuse)
+        client, to = Client("192.0.2.1", 4321), address(b"b@example.org")
+        taken = routing.way_of(Route("", next_hop(port=25)), relaying=False)
+        decision = routing.decide(given, client, NULL_SENDER, to, taken)
+        assert isinstance(decision, routing.Refuse)
         self.assertIs(decision.reply, answers.OTHER_ROUTE)
 
     def test_a_backend_that_drops_is_answered_at_once(self) -> None:

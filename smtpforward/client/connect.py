@@ -2,9 +2,13 @@
 
 The factory's ``result`` means that the connection is ready, or why it never will be. It is fired by
 the protocol itself: behind an endpoint Twisted tells a client factory nothing of lost connections.
+
+Failure policy: nothing is tried twice but this: where TLS was merely offered, asked for by nobody,
+and its handshake fails, a fresh connection goes without; the backend is then left alone with TLS
+for ten minutes.
 """
 
-from typing import Any
+from typing import Any, Protocol
 
 from twisted.internet.abstract import isIPAddress, isIPv6Address
 from twisted.internet.defer import CancelledError, Deferred
@@ -12,13 +16,30 @@ from twisted.internet.defer import TimeoutError as DeferredTimeout
 from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint, TCP6ClientEndpoint
 from twisted.internet.error import ConnectionRefusedError as Refused
 from twisted.internet.interfaces import IAddress
+from twisted.logger import Logger
 from twisted.mail import smtp
 from twisted.python.failure import Failure
 
 from smtpforward.client.errors import ConnectFailed
+from smtpforward.client.opening import Security
 from smtpforward.client.session import BackendSession
-from smtpforward.job import Event, Job, Server, Timeouts
+from smtpforward.job import TLS, Event, NextHop, Server, Timeouts
 from smtpforward.net.clock import Clock
+from smtpforward.net.tls import ClientContexts
+
+CLEAR_FOR = 600.0
+
+
+class Purpose(Protocol):
+    """What a connection is opened for: a job, or a look at the server."""
+
+    @property
+    def next_hop(self) -> NextHop:
+        """Whose timeouts hold."""
+
+    @property
+    def deadline(self) -> float:
+        """When it must be ready, on the clock."""
 
 
 class BackendFactory(smtp.ESMTPSenderFactory):
@@ -34,6 +55,7 @@ class BackendFactory(smtp.ESMTPSenderFactory):
         timeouts: Timeouts,
         deadline: float,
         clock: Clock,
+        security: Security | None = None,
     ) -> None:
         ready: Deferred[BackendSession] = Deferred()
         smtp.ESMTPSenderFactory.__init__(
@@ -50,12 +72,19 @@ class BackendFactory(smtp.ESMTPSenderFactory):
         self._timeouts = timeouts
         self._deadline = deadline
         self._clock = clock
+        self._security = security or Security(server.tls, None, server.credentials)
 
     def buildProtocol(self, addr: IAddress | None) -> BackendSession:
         """The session, prepared."""
         session: BackendSession = smtp.ESMTPSenderFactory.buildProtocol(self, addr)
-        name, own_name = self._server.host, self._own_name
-        session.prepare(name, own_name, self._timeouts, self._deadline, self._clock)
+        session.prepare(
+            self._server.host,
+            self._own_name,
+            self._timeouts,
+            self._deadline,
+            self._clock,
+            self._security,
+        )
         self.session = session
         return session
 
@@ -64,25 +93,85 @@ class Connector:
     """Opens connections.
 
     :param own_name: this host's name as configured: a backend that greets with it is this gateway.
+    :param contexts: TLS; without them a policy that demands it cannot be met.
     """
 
-    def __init__(self, reactor: Any, own_name: str | None) -> None:
+    log = Logger()
+
+    def __init__(
+        self, reactor: Any, own_name: str | None, contexts: ClientContexts | None = None
+    ) -> None:
         self._reactor = reactor
         self._own_name = own_name
+        self._contexts = contexts
+        self._clear_until: dict[tuple[str, int], float] = {}
 
-    def connect(self, server: Server, job: Job) -> "Deferred[BackendSession]":
-        """A connection to ``server`` that is ready for the mail of ``job``.
+    def connect(self, server: Server, purpose: Purpose) -> "Deferred[BackendSession]":
+        """A connection to ``server`` that is ready for mail.
 
         :return: Deferred; it fails with :class:`ConnectFailed`. Cancelling closes the connection.
         """
-        reactor, timeouts = self._reactor, job.next_hop.timeouts
-        factory = BackendFactory(server, self._own_name, timeouts, job.deadline, reactor)
+        security = self._security(server)
+        attempt = self._attempt(server, purpose, security)
+        if security.creator is not None and not (security.needs_tls or security.creator.verifies):
+            attempt.addErrback(self._without_tls, server, purpose)
+        return attempt
+
+    def _security(self, server: Server) -> Security:
+        contexts, policy = self._contexts, server.tls
+        if policy is TLS.NEVER or contexts is None:
+            return Security(policy, None, server.credentials)
+        place = (server.host, server.port)
+        verify = policy is not TLS.OFFERED or contexts.verifies_always
+        creator = contexts.creator(server.host, place, verify)
+        security = Security(policy, creator, server.credentials)
+        if self._goes_clear(place) and not (verify or security.needs_tls):
+            return Security(policy, None, server.credentials)
+        return security
+
+    def _goes_clear(self, place: tuple[str, int]) -> bool:
+        until = self._clear_until.get(place)
+        if until is not None and until <= self._reactor.seconds():
+            del self._clear_until[place]
+            until = None
+        return until is not None
+
+    def _without_tls(
+        self, failure: Failure, server: Server, purpose: Purpose
+    ) -> "Failure | Deferred[BackendSession]":
+        """The handshake of TLS that was merely offered has failed: once more, in the clear."""
+        now = self._reactor.seconds()
+        error = failure.value
+        if not isinstance(error, ConnectFailed) or error.event is not Event.TLS:
+            return failure
+        self._clear_until[(server.host, server.port)] = now + CLEAR_FOR
+        self.log.warn(
+            "{server} offers TLS and fails at it, so mail goes in the clear for {minutes:.0f}"
+            " minutes: {why}",
+            server=str(server),
+            minutes=CLEAR_FOR / 60,
+            why=error.detail,
+        )
+        if now >= purpose.deadline:
+            return failure
+        return self._attempt(server, purpose, Security(server.tls, None, server.credentials))
+
+    def _factory(self, server: Server, purpose: Purpose, security: Security) -> BackendFactory:
+        timeouts, own_name = purpose.next_hop.timeouts, self._own_name
+        deadline, reactor = purpose.deadline, self._reactor
+        return BackendFactory(server, own_name, timeouts, deadline, reactor, security)
+
+    def _attempt(
+        self, server: Server, purpose: Purpose, security: Security
+    ) -> "Deferred[BackendSession]":
+        reactor, timeouts = self._reactor, purpose.next_hop.timeouts
+        factory = self._factory(server, purpose, security)
         ready: Deferred[BackendSession] = factory.result
         outcome: Deferred[BackendSession] = Deferred(
             lambda given_up: _give_up(given_up, connecting, factory)
         )
         ready.addCallbacks(outcome.callback, outcome.errback)
-        seconds = max(0.0, min(timeouts.connect, job.deadline - reactor.seconds()))
+        seconds = max(0.0, min(timeouts.connect, purpose.deadline - reactor.seconds()))
         connecting: Deferred[Any] = self._endpoint(server, seconds).connect(factory)
         connecting.addTimeout(seconds, reactor, _too_late)
         connecting.addErrback(_not_connected, server, outcome)

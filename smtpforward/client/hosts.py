@@ -1,17 +1,18 @@
 """Which server of a next hop is tried, and in what order: those that could not be reached rest.
 
-A server that failed is left out for a time. Then it is probed, by a connection that no message
-waits for, and comes back when that succeeds. When all rest, they are tried all the same: the one
-that has rested longest first.
+A server that failed comes after all others for a time. Then it is probed, by a connection that no
+message waits for, and is itself again when that succeeds. When all rest, they are tried all the
+same: the one that has rested longest first.
 """
 
 from collections.abc import Callable, Sequence
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from smtpforward.client.errors import ConnectFailed
 from smtpforward.job import NextHop, Server
 from smtpforward.net.clock import Clock
 
@@ -22,6 +23,7 @@ class RestingHosts:
     """The servers that could not be reached.
 
     :param probe: opens and closes a connection; fails when the server still cannot be reached.
+        Cancelled when it is not wanted any more.
     """
 
     log = Logger()
@@ -31,6 +33,13 @@ class RestingHosts:
         self._probe = probe
         self._since: dict[Server, float] = {}
         self._timers: dict[Server, IDelayedCall] = {}
+        self._probes: dict[Server, Deferred[object]] = {}
+        self._stopped = False
+
+    @property
+    def resting(self) -> Sequence[Server]:
+        """Those that rest, the one that has rested longest first."""
+        return sorted(self._since, key=self._since.__getitem__)
 
     def order(self, next_hop: NextHop) -> Sequence[Server]:
         """The servers of ``next_hop`` in the order in which a job tries them."""
@@ -43,15 +52,14 @@ class RestingHosts:
         up = [server for server in servers if server not in self._since]
         return up + sorted(resting, key=self._since.__getitem__)
 
-    def failed(self, server: Server, next_hop: NextHop) -> None:
+    def failed(self, server: Server, next_hop: NextHop, why: str) -> None:
         """``server`` could not be reached: it rests, if there is another one."""
         if len(next_hop.servers) == 1:
             return
         if server not in self._since:
-            self.log.warn("{server} rests: it cannot be reached", server=str(server))
+            self.log.warn("{server} rests: {why}", server=str(server), why=why)
         self._since[server] = self._clock.seconds()
-        if server not in self._timers:
-            self._probe_later(server, next_hop)
+        self._probe_later(server, next_hop)
 
     def reached(self, server: Server) -> None:
         """``server`` has taken a connection."""
@@ -62,22 +70,36 @@ class RestingHosts:
                 timer.cancel()
 
     def stop(self) -> None:
-        """Probe no more."""
+        """Probe no more; nothing is left in the clock."""
+        self._stopped = True
         for timer in self._timers.values():
             timer.cancel()
         self._timers.clear()
+        for probing in list(self._probes.values()):
+            probing.cancel()
 
     def _probe_later(self, server: Server, next_hop: NextHop) -> None:
+        if self._stopped or server in self._timers or server in self._probes:
+            return
         delay = next_hop.retry_dead_after
         self._timers[server] = self._clock.callLater(delay, self._try, server, next_hop)
 
     def _try(self, server: Server, next_hop: NextHop) -> None:
         del self._timers[server]
         probing = self._probe(server, next_hop)
+        self._probes[server] = probing
+        probing.addBoth(self._probed, server)
         probing.addCallbacks(
             lambda _: self.reached(server), self._still_down, errbackArgs=(server, next_hop)
         )
 
+    def _probed(self, result: object, server: Server) -> object:
+        del self._probes[server]
+        return result
+
     def _still_down(self, failure: Failure, server: Server, next_hop: NextHop) -> None:
-        if server in self._since and server not in self._timers:
+        if not failure.check(ConnectFailed, CancelledError):
+            self.log.failure("probing {server} failed", failure, server=str(server))
+        # ``_since`` stays: where all are down, a probe is no reason to be tried later than others.
+        if server in self._since:
             self._probe_later(server, next_hop)

@@ -1,44 +1,32 @@
 """A connection to a backend: Twisted's ESMTP client up to its readiness, ours from there on.
 
-Twisted speaks greeting, EHLO and whatever comes before mail; ``smtpState_from``, which it reaches
-when all that is done, makes the connection ready, and from then on each message is an
-:class:`Exchange`. Failure policy: every end is an outcome per recipient; whatever makes replies
+``opening.py`` has what comes before mail; ``smtpState_from``, which is reached when all that is
+done, makes the connection ready, and from then on each message is an :class:`Exchange`.
+
+Failure policy: every end is an outcome per recipient; whatever makes replies
 and commands fall out of step closes the connection.
 """
 
-import enum
-from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import Protocol
 
 from twisted.internet.defer import Deferred
 from twisted.internet.protocol import connectionDone
-from twisted.mail import smtp
 from twisted.python.failure import Failure
 
 from smtpforward.client.body import BodyProducer
 from smtpforward.client.errors import ConnectFailed
 from smtpforward.client.exchange import Exchange, State
-from smtpforward.client.replies import NotAReply, ReplyReader
+from smtpforward.client.opening import Opening, Phase, Security
+from smtpforward.client.replies import NotAReply
 from smtpforward.job import Event, Job, Outcome, PoolBounds, Timeouts
 from smtpforward.net import peer
-from smtpforward.net.clock import Clock, Watch
+from smtpforward.net.clock import Clock
 from smtpforward.reply import Reply
 
 END_OF_DATA = b".\r\n"
 CLOSE_DEADLINE = 5.0
 MAX_REFUSALS = 3
-POSITIVE = list(range(250, 260))
-NO_EHLO = frozenset({500, 502, 504})
-
-
-class Phase(enum.Enum):
-    """What the connection is for at the moment."""
-
-    OPENING = "greeting to readiness"
-    IDLE = "ready"
-    BUSY = "in a transaction"
-    CLOSING = "QUIT is out, or it was aborted"
-    CLOSED = "gone"
 
 
 class Owner(Protocol):
@@ -54,53 +42,36 @@ class Owner(Protocol):
         """Closed."""
 
 
-class BackendSession(smtp.ESMTPSender):
+class BackendSession(Opening):
     """One connection to a backend.
 
-    :ivar extensions: what the backend offers, upper-case keyword to argument.
     :ivar messages: how many transactions it has begun.
     """
 
-    debug = False
-    transport: Any
-    # Twisted's looks at every assignment for a name that it once deprecated.
-    __setattr__ = object.__setattr__
-
     def prepare(
-        self, name: str, own_name: str | None, timeouts: Timeouts, deadline: float, clock: Clock
+        self,
+        name: str,
+        own_name: str | None,
+        timeouts: Timeouts,
+        deadline: float,
+        clock: Clock,
+        security: Security,
     ) -> None:
         """Everything that Twisted's constructor has no room for.
 
         :param deadline: when it must be ready, on the clock.
         """
-        self.phase = Phase.OPENING
-        self.extensions: Mapping[bytes, bytes] = {}
+        self.prepare_opening(name, own_name, timeouts, deadline, clock, security)
         self.messages = 0
         self.owner: Owner | None = None
-        self._name = name
-        self._peer_name = ""
-        self._own_name = own_name
-        self._timeouts = timeouts
-        self._deadline = deadline
-        self._clock = clock
         self._born = clock.seconds()
         self._refusals = 0
-        self._watch = Watch(clock, self._silent_too_long)
-        self._reader = ReplyReader()
         self._exchange: Exchange | None = None
         self._job: Job | None = None
         self._result: Deferred[list[Outcome]] | None = None
         self._sent: float | None = None
 
     # -- what the pool asks
-
-    @property
-    def peer_name(self) -> str:
-        """``host[ip]:port``, for the log."""
-        if not self._peer_name:
-            ip, port = peer.textual(self.transport.getPeer())
-            self._peer_name = f"{self._name}[{ip}]:{port}"
-        return self._peer_name
 
     def is_worn(self, bounds: PoolBounds, now: float) -> bool:
         """Whether it should take no further message."""
@@ -135,69 +106,6 @@ class BackendSession(smtp.ESMTPSender):
             if self.owner is not None:
                 self.owner.closing(self)
 
-    # -- opening: Twisted's states, and where they end
-
-    def connectionMade(self) -> None:
-        peer.set_no_delay(self.transport)
-        self._await_reply()
-        smtp.ESMTPSender.connectionMade(self)
-
-    def esmtpState_ehlo(self, code: int, resp: bytes) -> None:
-        name = resp.split(None, 1)[:1]
-        if self._own_name and name and name[0].lower() == self._own_name.lower().encode("ascii"):
-            self._fail_opening(ConnectFailed(Event.LOOP, f"{self.peer_name} greets as we do"))
-            return
-        smtp.ESMTPSender.esmtpState_ehlo(self, code, resp)
-        self._expected = POSITIVE
-        self._failresponse = self._ehlo_refused
-
-    def _ehlo_refused(self, code: int, resp: bytes) -> None:
-        if code in NO_EHLO:
-            self.smtpState_helo(code, resp)
-        else:
-            self._refuse_opening("EHLO", code, resp)
-
-    def smtpState_helo(self, code: int, resp: bytes) -> None:
-        smtp.ESMTPSender.smtpState_helo(self, code, resp)
-        self._expected = POSITIVE
-        # Once: Twisted would leave this state as the answer to its own failure.
-        self._failresponse = self._helo_refused
-
-    def _helo_refused(self, code: int, resp: bytes) -> None:
-        self._refuse_opening("HELO", code, resp)
-
-    def smtpConnectionFailed(self, code: int, resp: bytes) -> None:
-        self._refuse_opening("greeting", code, resp)
-
-    def _refuse_opening(self, step: str, code: int, resp: bytes) -> None:
-        reply = Reply(code, tuple(resp.split(b"\n")))
-        event = Event.UNREACHABLE if code >= 400 else Event.NONSENSE
-        self._fail_opening(ConnectFailed(event, f"{step}: {reply.text}", reply))
-
-    def esmtpState_serverConfig(self, code: int, resp: bytes) -> None:
-        offers = (line.upper().partition(b" ") for line in resp.split(b"\n")[1:])
-        self.extensions = {keyword: argument.strip() for keyword, _, argument in offers}
-        self.tryTLS(code, resp, dict(self.extensions))
-
-    def sendError(self, exc: Any) -> None:
-        self._fail_opening(ConnectFailed(Event.UNREACHABLE, str(exc)))
-
-    def smtpState_from(self, code: int, resp: bytes) -> None:
-        """Twisted has done its part: the connection is ready, if no more has come."""
-        if self._last:
-            self.phase = Phase.IDLE
-            self._watch.disarm()
-
-    def _opened(self) -> None:
-        self.factory.sendFinished = True
-        self.factory.result.callback(self)
-
-    def _fail_opening(self, error: ConnectFailed) -> None:
-        if self.phase is Phase.OPENING:
-            self.abort()
-            self.factory.sendFinished = True
-            self.factory.result.errback(error)
-
     # -- reading
 
     def dataReceived(self, data: bytes) -> None:
@@ -219,20 +127,6 @@ class BackendSession(smtp.ESMTPSender):
             self._take_while_opening(reply)
         else:
             self.transport.loseConnection()
-
-    def _take_while_opening(self, reply: Reply) -> None:
-        if reply.code == 421:
-            error = ConnectFailed(Event.CLOSING, reply.text, reply, full=True)
-            self._fail_opening(error)
-            return
-        expected = reply.code in self._expected
-        step = self._okresponse if expected else self._failresponse
-        self._await_reply()
-        step(reply.code, b"\n".join(reply.lines))
-        if not self._last:
-            self._lost(Event.NONSENSE, "replies before commands")
-        elif self.phase is Phase.IDLE:
-            self._opened()
 
     def _take_in_exchange(self, reply: Reply) -> None:
         exchange = self._exchange
@@ -285,10 +179,6 @@ class BackendSession(smtp.ESMTPSender):
         elif state is State.BROKEN:
             self.abort()
             self._report()
-
-    def _await_reply(self) -> None:
-        due = self._clock.seconds() + self._timeouts.reply
-        self._watch.arm_until(min(due, self._deadline))
 
     def _send_content(self) -> None:
         assert self._job is not None, "busy means that there is one"
@@ -354,7 +244,7 @@ class BackendSession(smtp.ESMTPSender):
 
     def _silent_too_long(self) -> None:
         if self.phase is Phase.OPENING:
-            self._fail_opening(ConnectFailed(Event.UNREACHABLE, "no reply in time"))
+            self._fail_opening(self._broken("no reply in time"))
         elif self.phase is Phase.CLOSING:
             peer.abort(self.transport)
         else:
@@ -378,7 +268,7 @@ class BackendSession(smtp.ESMTPSender):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         was_opening = self.phase is Phase.OPENING
         if was_opening:
-            self._fail_opening(ConnectFailed(Event.UNREACHABLE, "closed before it was ready"))
+            self._fail_opening(self._closed_early(reason))
         self.phase = Phase.CLOSED
         self._watch.stop()
         if self.owner is not None:

@@ -1,14 +1,16 @@
 """The forwarding target: hands each job to a backend of its next hop, over pooled connections.
 
-Failure policy: the servers of a next hop are tried in order, within the job's deadline, as long as
-none was reached. A reused connection that ends before our dot is replaced once by a fresh one, in
-silence; a fresh one's end is the answer. After our dot nothing is ever tried again.
+Failure policy: the servers of a next hop are tried in order, those that rest last, within the job's
+deadline, as long as none was reached. A reused connection that ends before our dot is replaced once
+by a fresh one, in silence; a fresh one's end is the answer. After our dot nothing is ever tried
+again.
 """
 
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
+from attrs import frozen
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -16,6 +18,7 @@ from zope.interface import implementer
 
 from smtpforward.client.connect import Connector
 from smtpforward.client.errors import ConnectFailed
+from smtpforward.client.hosts import RestingHosts
 from smtpforward.client.pool import Life, Pool
 from smtpforward.client.session import BackendSession
 from smtpforward.interfaces import IDeliver
@@ -23,6 +26,21 @@ from smtpforward.job import Event, Job, NextHop, Outcome, Server, Stage
 from smtpforward.net.clock import Clock
 
 STALE = frozenset({Event.DROPPED, Event.CLOSING})
+# What says nothing about the server.
+NOT_THE_SERVER = frozenset({Event.POOL_FULL, Event.FAULT})
+
+
+@frozen
+class Probe:
+    """What a probe asks a pool for: a connection, soon, and no message waits for it."""
+
+    next_hop: NextHop
+    deadline: float
+
+    @property
+    def wait(self) -> float:
+        """It does not wait for a slot: all are taken, so the server is there."""
+        return 0.0
 
 
 @implementer(IDeliver)
@@ -30,6 +48,7 @@ class ForwardTarget:
     """Delivers jobs to their next hops; keeps one pool for each backend.
 
     :param connector: opens connections.
+    :ivar hosts: which servers rest.
     """
 
     log = Logger()
@@ -38,6 +57,7 @@ class ForwardTarget:
         self._connector = connector
         self._clock = clock
         self._pools: dict[Server, Pool[BackendSession]] = {}
+        self.hosts = RestingHosts(clock, self._probe)
         self._life = Life.OPEN
         self._ends: list[Deferred[None]] = []
 
@@ -68,6 +88,13 @@ class ForwardTarget:
         while self._ends and not self._pools:
             self._ends.pop().callback(None)
 
+    def _probe(self, server: Server, next_hop: NextHop) -> "Deferred[object]":
+        timeouts = next_hop.timeouts
+        deadline = self._clock.seconds() + timeouts.connect + timeouts.reply
+        pool = self.pool(server, next_hop)
+        probing: Deferred[Any] = pool.acquire(Probe(next_hop, deadline), fresh=True)
+        return probing.addCallback(lambda session: session.quit())
+
     def deliver(self, job: Job) -> Deferred[list[Outcome]]:
         """See :class:`smtpforward.interfaces.IDeliver`."""
         return HandOver(job, self, self._clock).start()
@@ -81,6 +108,7 @@ class ForwardTarget:
     def end(self) -> "Deferred[None]":
         """Let idle connections say good-bye; fires when all are closed."""
         self._life = Life.ENDING
+        self.hosts.stop()
         done: Deferred[None] = Deferred()
         if not self._pools:
             done.callback(None)
@@ -92,6 +120,7 @@ class ForwardTarget:
 
     def abort(self) -> None:
         """Close all connections at once."""
+        self.hosts.stop()
         for pool in self.pools:
             pool.abort()
 
@@ -99,7 +128,16 @@ class ForwardTarget:
 class HandOver:
     """One job on its way: which server, which connection, and what came of it."""
 
-    __slots__ = ("_clock", "_job", "_next_server", "_result", "_session", "_target", "_waiting")
+    __slots__ = (
+        "_clock",
+        "_job",
+        "_next_server",
+        "_result",
+        "_servers",
+        "_session",
+        "_target",
+        "_waiting",
+    )
 
     log = Logger()
 
@@ -107,6 +145,7 @@ class HandOver:
         self._job = job
         self._target = target
         self._clock = clock
+        self._servers = target.hosts.order(job.next_hop)
         self._next_server = 0
         self._session: BackendSession | None = None
         self._waiting: Deferred[Any] | None = None
@@ -119,8 +158,11 @@ class HandOver:
 
     @property
     def _pool(self) -> Pool[BackendSession]:
-        next_hop = self._job.next_hop
-        return self._target.pool(next_hop.servers[self._next_server], next_hop)
+        return self._target.pool(self._server, self._job.next_hop)
+
+    @property
+    def _server(self) -> Server:
+        return self._servers[self._next_server]
 
     def _try_next(self, fresh: bool = False) -> None:
         pool = self._pool
@@ -133,6 +175,7 @@ class HandOver:
 
     def _acquired(self, session: BackendSession) -> None:
         self._waiting = None
+        self._target.hosts.reached(self._server)
         self._send(session)
 
     def _not_acquired(self, failure: Failure) -> None:
@@ -141,8 +184,10 @@ class HandOver:
             return
         failure.trap(ConnectFailed)
         error: ConnectFailed = failure.value  # type: ignore[assignment]
-        more = self._next_server + 1 < len(self._job.next_hop.servers)
-        if more and self._clock.seconds() < self._job.deadline:
+        in_time = self._clock.seconds() < self._job.deadline
+        if in_time and error.event not in NOT_THE_SERVER:
+            self._target.hosts.failed(self._server, self._job.next_hop, error.detail)
+        if in_time and self._next_server + 1 < len(self._servers):
             self._next_server += 1
             self._try_next()
             return
@@ -153,9 +198,9 @@ class HandOver:
         return self._job.envelope.recipients
 
     def _unsent(self, recipient: Any, error: ConnectFailed) -> Outcome:
-        server = self._job.next_hop.servers[self._next_server]
         stage = Stage.WAIT if error.event is Event.POOL_FULL else Stage.CONNECT
-        return Outcome(recipient, error.event, stage, error.reply, str(server), error.detail)
+        peer = str(self._server)
+        return Outcome(recipient, error.event, stage, error.reply, peer, error.detail)
 
     def _send(self, session: BackendSession) -> None:
         self._session = session

@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import NoReturn
 
-from smtpforward.commands import check, demo, hash_password, route
+from smtpforward.commands import check, demo, hash_password, probe, route
 from smtpforward.commands.settings import UnreadableSettings
 
-COMMANDS = (check, route, hash_password, demo)
+COMMANDS = (check, route, probe, hash_password, demo)
 EX_USAGE = 64
 
 

@@ -1,10 +1,13 @@
 """``smtpforward route``: what the gateway would do with a transaction, and why; nothing is sent.
 
 The recipients are those of one transaction, in order: a second one may be deferred because of the
-first. Exit code 1 when the sender or a recipient is refused or deferred.
+first. Limits, and what backends have refused, have no part in it. Exit code 1 when the sender or a
+recipient is refused or deferred.
 """
 
 import argparse
+import ipaddress
+import os
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -30,37 +33,55 @@ def add_parser(subparsers: "Subparsers") -> None:
         "--from", dest="sender", metavar="ADDRESS", default="", help="default: the null sender"
     )
     parser.add_argument(
-        "--client", metavar="IP", default="", help="the client's address; default: a stranger's"
+        "--client",
+        metavar="IP",
+        default=None,
+        type=_ip,
+        help="the client's address; default: a stranger's",
     )
     parser.add_argument("--auth", action="store_true", help="the client has logged in")
+    parser.add_argument(
+        "--user", metavar="NAME", default="", help="the client has logged in with this name"
+    )
     parser.add_argument("recipients", metavar="RCPT", nargs="+", help="recipients, in order")
     parser.set_defaults(run=run)
+
+
+def _ip(text: str) -> str:
+    """``text``, an address: a slip would make a stranger of a client that relays."""
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no IP address") from None
+    return text
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the decisions; the exit code."""
     settings = directory.read(arguments.config)
-    client = client_at(settings, arguments.client, arguments.auth)
+    authenticated = arguments.auth or bool(arguments.user)
+    client = client_at(settings, arguments.client or "", authenticated, arguments.user)
     good = True
     for accepted, line in explain(settings, client, arguments.sender, arguments.recipients):
-        print(line)
+        print(line.encode("utf-8", "backslashreplace").decode("utf-8"))
         good = good and accepted
     return directory.EX_OK if good else EX_REFUSED
 
 
-def client_at(settings: Settings, ip: str, authenticated: bool) -> Client:
-    """The client that connects from ``ip``."""
+def client_at(settings: Settings, ip: str, authenticated: bool = False, user: str = "") -> Client:
+    """The client that connects from ``ip``, and has logged in or not."""
     by = "relay_acl_allow" if ip in settings.access.relays else ""
-    return Client(ip, 0, relaying_by="its login" if authenticated else by)
+    return Client(ip, 0, relaying_by="its login" if authenticated else by, user=user)
 
 
 def explain(
     settings: Settings, client: Client, sender: str, recipients: Sequence[str]
 ) -> Iterator[tuple[bool, str]]:
     """Whether the sender and each recipient are accepted, and a line that says why."""
-    path = parse_sender(b"FROM:<%b>" % sender.encode("utf-8"))
-    if isinstance(path, Fault):
-        yield False, f"<{sender}>: {answers.SENDER_FAULTS[path].text}"
+    path = parse_sender(b"FROM:<%b>" % os.fsencode(sender))
+    if isinstance(path, Fault) or path.parameters:
+        fault = path if isinstance(path, Fault) else Fault.SYNTAX
+        yield False, _refused(sender, Refuse(answers.SENDER_FAULTS[fault], "not an address"))
         return
     refused = decide_sender(settings, client, path.address)
     if refused is not None:
@@ -79,9 +100,10 @@ def explain(
 def _decide(
     settings: Settings, client: Client, sender: Address, recipient: str, taken: Way | None
 ) -> Accept | Refuse:
-    path = parse_recipient(b"TO:<%b>" % recipient.encode("utf-8"))
-    if isinstance(path, Fault):
-        return Refuse(answers.RECIPIENT_FAULTS[path], "not an address")
+    path = parse_recipient(b"TO:<%b>" % os.fsencode(recipient))
+    if isinstance(path, Fault) or path.parameters:
+        fault = path if isinstance(path, Fault) else Fault.SYNTAX
+        return Refuse(answers.RECIPIENT_FAULTS[fault], "not an address")
     return decide(settings, client, sender, path.address, taken)
 
 

@@ -12,9 +12,13 @@ from typing import Any
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from cryptography.x509 import load_pem_x509_certificates
 from OpenSSL import SSL, crypto
+from service_identity import CertificateError, VerificationError
 from service_identity.pyopenssl import verify_hostname, verify_ip_address
 from twisted.internet.abstract import isIPAddress, isIPv6Address
-from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
+from twisted.internet.interfaces import (
+    IOpenSSLClientConnectionCreator,
+    IOpenSSLServerConnectionCreator,
+)
 from twisted.internet.ssl import (
     AcceptableCiphers,
     CertificateOptions,
@@ -30,6 +34,13 @@ VERSIONS = {
     "TLSv1.1": TLSVersion.TLSv1_1,
     "TLSv1.2": TLSVersion.TLSv1_2,
     "TLSv1.3": TLSVersion.TLSv1_3,
+}
+
+# OpenSSL's codes, in words: "certificate has expired", "self signed cert in chain".
+PROBLEMS = {
+    code: name.removeprefix("ERR_").lower().replace("_", " ").replace("cert ", "certificate ")
+    for name, code in vars(SSL.X509VerificationCodes).items()
+    if name.startswith("ERR_")
 }
 
 
@@ -50,25 +61,24 @@ def _options(
     return CertificateOptions(**more)
 
 
+@implementer(IOpenSSLServerConnectionCreator)
 class ServerContexts:
     """What ``startTLS`` of the edge takes."""
 
     def __init__(self, settings: ServerTLS) -> None:
-        self._default: SSL.Context | None = None
         self._by_name: dict[str, SSL.Context] = {}
+        contexts = []
         for certificate in settings.certificates:
             options = _options(certificate, settings.ciphers, settings.min_version)
-            context = options.getContext()
-            self._default = self._default or context
+            contexts.append(options.getContext())
             for name in certificate.names:
-                self._by_name.setdefault(name, context)
-        assert self._default is not None, "TLS settings have a certificate"
+                self._by_name.setdefault(name, contexts[-1])
+        self._default = contexts[0]
         self._default.set_tlsext_servername_callback(self._choose)
 
-    def getContext(self) -> SSL.Context:
-        """The context with which each handshake begins."""
-        assert self._default is not None, "TLS settings have a certificate"
-        return self._default
+    def serverConnectionForTLS(self, tlsProtocol: Any) -> SSL.Connection:
+        """See IOpenSSLServerConnectionCreator: each handshake begins with the first certificate."""
+        return SSL.Connection(self._default, None)
 
     def _choose(self, connection: SSL.Connection) -> None:
         """Change to the certificate for the name that the client asks for, if there is one."""
@@ -79,23 +89,29 @@ class ServerContexts:
             connection.set_context(context)
 
 
+class WrongCertificate(Exception):  # noqa: N818 -- it says what was found
+    """The certificate is not for the host."""
+
+
 class ClientContexts:
-    """TLS towards backends."""
+    """TLS towards backends.
+
+    :ivar verifies_always: whether TLS that was merely offered is verified too.
+    """
 
     def __init__(self, settings: ClientTLS) -> None:
-        self._settings = settings
-        self._verifying = self._context(trustRoot=platformTrust())
+        self.verifies_always = settings.reject_unauthorized
+        self._context = _options(
+            settings.certificate,
+            settings.ciphers,
+            settings.min_version,
+            trustRoot=platformTrust(),
+        ).getContext()
+        store = self._context.get_cert_store()
+        assert store is not None, "a context has a store"
         for root in _certificates(settings.ca):
-            store = self._verifying.get_cert_store()
-            assert store is not None, "a context has a store"
             store.add_cert(root)
-        self._trusting = self._context()
         self._sessions: dict[tuple[object, bool], Any] = {}
-
-    def _context(self, **more: Any) -> SSL.Context:
-        settings = self._settings
-        options = _options(settings.certificate, settings.ciphers, settings.min_version, **more)
-        return options.getContext()
 
     def creator(self, host: str, key: object, verify: bool) -> "ConnectionCreator":
         """What ``startTLS`` takes for a connection to ``host``.
@@ -103,18 +119,16 @@ class ClientContexts:
         :param key: sessions are shared by connections with an equal one.
         :param verify: the certificate must be valid, and for ``host``.
         """
-        context = self._verifying if verify else self._trusting
-        return ConnectionCreator(host, context, verify, self._sessions, (key, verify))
-
-    @property
-    def verifies_always(self) -> bool:
-        """Whether TLS that was merely offered is verified too."""
-        return self._settings.reject_unauthorized
+        return ConnectionCreator(host, self._context, verify, self._sessions, (key, verify))
 
 
 @implementer(IOpenSSLClientConnectionCreator)
 class ConnectionCreator:
-    """The TLS of one connection to a backend."""
+    """The TLS of one connection to a backend.
+
+    :ivar verifies: whether a certificate that is not valid ends the handshake.
+    :ivar problem: what is wrong with the chain, whether or not that matters; empty if nothing is.
+    """
 
     def __init__(
         self,
@@ -124,10 +138,11 @@ class ConnectionCreator:
         sessions: dict[tuple[object, bool], Any],
         key: tuple[object, bool],
     ) -> None:
+        self.verifies = verify
+        self.problem = ""
         self._host = host.removesuffix(".")
         self._is_name = not (isIPAddress(self._host) or isIPv6Address(self._host))
         self._context = context
-        self._verify = verify
         self._sessions = sessions
         self._key = key
         self._connection: SSL.Connection | None = None
@@ -136,6 +151,7 @@ class ConnectionCreator:
         """See IOpenSSLClientConnectionCreator; takes up an earlier session."""
         connection = SSL.Connection(self._context, None)
         connection.set_app_data(tlsProtocol)
+        connection.set_verify(SSL.VERIFY_PEER, self._judge)
         if self._is_name:
             connection.set_tlsext_host_name(self._host.encode("ascii"))
         session = self._sessions.get(self._key)
@@ -144,16 +160,33 @@ class ConnectionCreator:
         self._connection = connection
         return connection
 
-    def check_identity(self) -> None:
-        """Whether the certificate is for the host, after the handshake has verified its chain.
+    def _judge(
+        self, connection: SSL.Connection, certificate: crypto.X509, code: int, depth: int, good: int
+    ) -> bool:
+        """OpenSSL's word on one certificate of the chain; the handshake ends where it is no."""
+        if not good and not self.problem:
+            self.problem = PROBLEMS.get(code, f"the certificate is not valid: {code}")
+        return bool(good) or not self.verifies
 
-        :raise VerificationError: when it is not; :raise CertificateError: when it says nothing.
+    def check_identity(self) -> None:
+        """Look whether the certificate is for the host, if that matters; its chain is verified.
+
+        :raise WrongCertificate: when it is not.
         """
-        if not self._verify:
-            return
+        if self.verifies:
+            self.match_host()
+
+    def match_host(self) -> None:
+        """Look whether the certificate is for the host.
+
+        :raise WrongCertificate: when it is not.
+        """
         assert self._connection is not None, "there has been a handshake"
         check = verify_hostname if self._is_name else verify_ip_address
-        check(self._connection, self._host)
+        try:
+            check(self._connection, self._host)
+        except (VerificationError, CertificateError):
+            raise WrongCertificate(f"the certificate is not for {self._host}") from None
 
     def keep_session(self) -> None:
         """Let later connections take up this one's session."""

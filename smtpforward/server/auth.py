@@ -1,45 +1,40 @@
-"""Logins at the edge: Twisted's cred, with the users of ``auth_flat_file.ini``.
+"""Who may log in at the edge: Twisted's cred, with the users of ``auth_flat_file.ini``.
 
-Secrets are compared in constant time and hashes checked in threads; a user that does not exist
-costs as much as one that does. Failures are answered late, and later with each one more; too many
-on a connection end it, too many from an address are refused for a while. An embedding application
-can hand in a ``Portal`` of its own, whose realm gives :class:`Avatar` objects.
+Secrets are compared in constant time, and hashes in threads. What a failure's time could tell of a
+user is hidden by the delay of its answer (``login.py``). An embedding application can hand in a
+``Portal`` of its own, whose realm gives :class:`IAvatar` objects.
 """
 
+import ipaddress
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from attrs import frozen
 from twisted.cred.checkers import ICredentialsChecker
-from twisted.cred.credentials import (
-    CramMD5Credentials,
-    ICredentials,
-    IUsernameHashedPassword,
-    IUsernamePassword,
-)
+from twisted.cred.credentials import IUsernameHashedPassword, IUsernamePassword
 from twisted.cred.error import UnauthorizedLogin
 from twisted.cred.portal import IRealm, Portal
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.threads import deferToThread
-from twisted.mail.imap4 import PLAINCredentials
-from twisted.mail.smtp import LOGINCredentials
-from zope.interface import Interface, implementer
+from zope.interface import Attribute, Interface, implementer
 
 from smtpforward import passwords
 from smtpforward.config.settings import Logins
 from smtpforward.net.clock import Clock
+from smtpforward.server.sasl import NEEDED
 
-DELAY = 1.0
-MAX_DELAY = 8.0
-MAX_PER_CONNECTION = 3
 MAX_PER_ADDRESS = 20
 ADDRESS_WINDOW = 600.0
 MAX_ADDRESSES = 10_000
+IPV6_PREFIX = 64  # what one customer has
+_NONE = "?"
 
 
 class IAvatar(Interface):
     """Someone who has logged in; what the portal is asked for."""
+
+    user = Attribute("The name, a string.")
 
 
 @implementer(IAvatar)
@@ -74,9 +69,8 @@ class FlatFileChecker:
     """The users of the settings.
 
     :param in_thread: runs a slow check elsewhere; a Deferred of its result.
+    :ivar credentialInterfaces: digests only where a secret is there to compare them with.
     """
-
-    credentialInterfaces = (IUsernamePassword, IUsernameHashedPassword)
 
     def __init__(
         self,
@@ -85,26 +79,28 @@ class FlatFileChecker:
     ) -> None:
         self._users = users
         self._in_thread = in_thread
-        # What an unknown user's password is compared with: as slow as a known user's.
-        hashed = (secret for secret in users.values() if passwords.is_hash(secret))
-        self._decoy = next(hashed, "")
+        hashed = [secret for secret in users.values() if passwords.is_hash(secret)]
+        # What an unknown user's password is compared with: threads are busied just the same.
+        self._decoy = hashed[0] if hashed else _NONE
+        digests = (IUsernameHashedPassword,) if len(hashed) < len(users) else ()
+        self.credentialInterfaces = (IUsernamePassword, *digests)
 
-    def requestAvatarId(self, credentials: Any) -> "Deferred[bytes]":
+    def requestAvatarId(self, credentials: Any) -> "Deferred[bytes | tuple[()]]":
         """See ICredentialsChecker; fails with UnauthorizedLogin."""
         name = credentials.username
-        secret = self._users.get(name.decode("utf-8", "replace"))
+        secret = self._users.get(name.decode("utf-8", "surrogateescape"))
         if IUsernameHashedPassword.providedBy(credentials):
-            return self._check_response(credentials, secret)
-        checking = self._compare(
-            secret if secret is not None else self._decoy, credentials.password
-        )
-        return checking.addCallback(self._decide, name, known=secret is not None)
+            return self._check_digest(credentials, secret)
+        known = secret is not None
+        checking = self._compare(self._decoy if secret is None else secret, credentials.password)
+        return checking.addCallback(self._decide, name, known)
 
-    def _check_response(self, credentials: Any, secret: str | None) -> "Deferred[bytes]":
+    def _check_digest(self, credentials: Any, secret: str | None) -> Deferred[bytes | tuple[()]]:
         """A challenge can be answered only with a secret that is stored as it is."""
-        usable = secret is not None and not passwords.is_hash(secret)
-        good = credentials.checkPassword((secret if usable and secret else "").encode("utf-8"))
-        return succeed(credentials.username) if good and usable else fail(UnauthorizedLogin())
+        usable = secret if secret is not None and not passwords.is_hash(secret) else None
+        good = credentials.checkPassword((usable or _NONE).encode("utf-8"))
+        known = good and usable is not None
+        return succeed(credentials.username) if known else fail(UnauthorizedLogin())
 
     def _compare(self, secret: str, password: bytes) -> "Deferred[bool]":
         if passwords.is_hash(secret):
@@ -112,7 +108,7 @@ class FlatFileChecker:
         return succeed(passwords.verify(secret, password))
 
     @staticmethod
-    def _decide(good: bool, name: bytes, known: bool) -> bytes:
+    def _decide(good: bool, name: bytes, known: bool) -> bytes | tuple[()]:
         if not (good and known):
             raise UnauthorizedLogin
         return name
@@ -123,11 +119,10 @@ def portal_of(logins: Logins) -> Portal:
     return Portal(GatewayRealm(), [FlatFileChecker(logins.users)])
 
 
-def challenger(method: str, host: bytes) -> ICredentials:
-    """What leads one login by ``method`` through its challenges."""
-    if method == "CRAM-MD5":
-        return CramMD5Credentials(host)
-    return PLAINCredentials() if method == "PLAIN" else LOGINCredentials()
+def mechanisms_of(portal: Portal, methods: tuple[str, ...]) -> tuple[str, ...]:
+    """Of ``methods``, or of all where that is empty, those that ``portal`` can check."""
+    checked = set(portal.listCredentialsInterfaces())
+    return tuple(method for method in methods or NEEDED if NEEDED[method] in checked)
 
 
 class FailedLogins:
@@ -139,22 +134,24 @@ class FailedLogins:
 
     def note(self, ip: str) -> None:
         """One more from ``ip``."""
-        recent = self._recent(ip)
-        recent.append(self._clock.seconds())
-        self._failures[ip] = recent[-MAX_PER_ADDRESS:]
-        self._failures.move_to_end(ip)
+        key = _network(ip)
+        recent = [*self._recent(key), self._clock.seconds()]
+        self._failures[key] = recent[-MAX_PER_ADDRESS:]
+        self._failures.move_to_end(key)
         if len(self._failures) > MAX_ADDRESSES:
             self._failures.popitem(last=False)
 
     def too_many(self, ip: str) -> bool:
         """Whether ``ip`` is not to be heard for now."""
-        return len(self._recent(ip)) >= MAX_PER_ADDRESS
+        return len(self._recent(_network(ip))) >= MAX_PER_ADDRESS
 
-    def _recent(self, ip: str) -> list[float]:
+    def _recent(self, key: str) -> list[float]:
         since = self._clock.seconds() - ADDRESS_WINDOW
-        return [when for when in self._failures.get(ip, ()) if when > since]
+        return [when for when in self._failures.get(key, ()) if when > since]
 
 
-def delay_after(failures: int) -> float:
-    """Seconds before the answer to a connection's failure of that number."""
-    return min(MAX_DELAY, DELAY * 2 ** (failures - 1))
+def _network(ip: str) -> str:
+    """What is counted together: an IPv4 address, or an IPv6 network."""
+    if ":" not in ip:
+        return ip
+    return str(ipaddress.ip_network((ip.partition("%")[0], IPV6_PREFIX), strict=False))

@@ -1,9 +1,12 @@
 """One client's conversation: commands taken in order, one answer each, bounds and timeouts.
 
 Twisted's ESMTP server with its reading made sound. The unread bytes are the queue of commands. A
-line is taken only in ``Phase.COMMAND``; taking it enters ``ANSWERING``, and every command ends in
-one reply, which leaves it again. The greeting and the end of data count as commands. What the
-commands mean is in ``protocol.py``.
+line is taken only in ``Phase.COMMAND`` or ``LOGIN``; taking it enters ``ANSWERING``, and every
+command ends in one reply, which leaves it again. The greeting and the end of data count as
+commands. What the commands mean is in ``protocol.py``.
+
+TLS begins before the greeting or after STARTTLS, and then with a new session: nothing that was said
+in the clear is left. Clear bytes in place of a handshake end the connection.
 
 Failure policy: whatever fails unforeseen is ``451 4.3.0`` with its traceback in the log; a client
 that breaks the rules of line ends is answered and cut off. Memory is bounded by one line and
@@ -15,7 +18,10 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+import attrs
+from OpenSSL import SSL
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import INegotiated, ITLSTransport
 from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
 from twisted.mail import smtp
@@ -23,11 +29,12 @@ from twisted.python.failure import Failure
 
 from smtpforward import answers
 from smtpforward.config.settings import Settings
-from smtpforward.interfaces import ISession
+from smtpforward.envelope import Client
 from smtpforward.limits import ErrorBudget
 from smtpforward.net import peer
 from smtpforward.net.clock import Clock, Watch
 from smtpforward.reply import Reply
+from smtpforward.server import ports, sasl
 from smtpforward.server.lines import Breach, CommandLines
 
 if TYPE_CHECKING:
@@ -48,6 +55,7 @@ class Phase(enum.Enum):
     ANSWERING = "they wait: an answer is owed"
     COMMAND = "a command line"
     DATA = "message data"
+    LOGIN = "a line of a login"
     CLOSING = "of no interest any more"
 
 
@@ -64,7 +72,7 @@ def _method_name(protocol: Any, command: bytes) -> str | None:
 class Conversation(smtp.ESMTP):
     """Reads commands and sends answers; a subclass knows the commands.
 
-    :param session: an :class:`smtpforward.interfaces.ISession`.
+    :param client: who it is, as far as its address tells.
     """
 
     log = Logger()
@@ -72,12 +80,14 @@ class Conversation(smtp.ESMTP):
     factory: "GatewayFactory"
     transport: Any
 
-    def __init__(self, settings: Settings, session: ISession, clock: Clock) -> None:
+    def __init__(self, settings: Settings, client: Client, clock: Clock) -> None:
         smtp.ESMTP.__init__(self)
         self.host = settings.me
         self.phase = Phase.ANSWERING
         self._settings = settings
-        self._session: Any = session
+        self._client = client
+        self._port = ports.rules_of(settings, 0)
+        self._session: Any = None
         self._watch = Watch(clock, self._silent_too_long)
         self._errors = ErrorBudget(settings.limits)
         self._unread = CommandLines(settings.limits.line_length + EXTENSION_LENGTH)
@@ -97,6 +107,12 @@ class Conversation(smtp.ESMTP):
     def _close_content(self) -> None:
         """The connection has gone: give up what was collected."""
 
+    def _log_out(self) -> None:
+        """The connection has gone: so has whoever had logged in."""
+
+    def _login_line(self, line: bytes | Breach) -> None:
+        """A line in answer to a challenge; no command of this class asks for any."""
+
     def do_UNKNOWN(self, rest: bytes) -> None:
         self._reply(answers.UNRECOGNIZED)
 
@@ -105,7 +121,44 @@ class Conversation(smtp.ESMTP):
     def connectionMade(self) -> None:
         peer.set_no_delay(self.transport)
         self.factory.opened(self)
+        self._port = ports.rules_of(self._settings, peer.textual(self.transport.getHost())[1])
+        secure = INegotiated.providedBy(self.transport)  # an embedding application's TLS
+        if secure or self._port.tls_at_once:
+            self._client = attrs.evolve(self._client, tls=True)
+        self._session = self.factory.session(self._client)
+        if self._port.tls_at_once and not secure and not self._begin_tls():
+            self.log.error("there is no certificate for the port of {ip}", ip=self._client.ip)
+            self._close(peer.abort)
+            return
         self._ask(self._session.connected, self._welcome)
+
+    @property
+    def _can_start_tls(self) -> bool:
+        """Whether STARTTLS is offered."""
+        return (
+            self.factory.contexts is not None
+            and self._port.starttls
+            and not self._client.tls
+            and ITLSTransport.providedBy(self.transport)
+        )
+
+    def _begin_tls(self) -> bool:
+        """The next bytes belong to a handshake; whether that can be."""
+        if self.factory.contexts is None:
+            return False
+        self.transport.startTLS(self.factory.contexts)
+        return True
+
+    def _start_tls(self) -> None:
+        """Answer STARTTLS, and begin anew under TLS."""
+        self._send(answers.START_TLS, Phase.ANSWERING)
+        self._session.closed()
+        # The client's name is not what it said, but what was found out about its address.
+        told = self._session.client
+        self._client = attrs.evolve(self._client, name=told.name, tls=True)
+        self._session = self.factory.session(self._client)
+        self._begin_tls()
+        self._await(Phase.COMMAND)
 
     def _welcome(self, refusal: Reply | None) -> None:
         if refusal is not None:
@@ -118,10 +171,14 @@ class Conversation(smtp.ESMTP):
         self._watch.stop()
         self._unread.clear()
         self.factory.closed(self)
+        if reason.check(SSL.Error):
+            why = repr(reason.value)
+            self.log.info("TLS with {ip} failed: {why}", ip=self._client.ip, why=why)
         try:
             self._session.closed()
         finally:
             self._close_content()
+            self._log_out()
 
     def timeoutConnection(self) -> None:
         self._send_and_close(answers.IDLE_TOO_LONG)
@@ -137,7 +194,7 @@ class Conversation(smtp.ESMTP):
 
     def shut_down(self) -> None:
         """Close as soon as no transaction is in progress."""
-        if self.phase is Phase.COMMAND and not self.in_transaction:
+        if self.phase in (Phase.COMMAND, Phase.LOGIN) and not self.in_transaction:
             self._send_and_close(answers.SHUTTING_DOWN)
 
     def _close(self, closing: Callable[[Any], None] = peer.close) -> None:
@@ -168,7 +225,7 @@ class Conversation(smtp.ESMTP):
         self._pumping = True
         try:
             while self._unread:
-                if self.phase is Phase.COMMAND:
+                if self.phase is Phase.COMMAND or self.phase is Phase.LOGIN:
                     if not self._take_line():
                         break
                 elif self.phase is Phase.DATA:
@@ -191,15 +248,18 @@ class Conversation(smtp.ESMTP):
             self.transport.resumeProducing()
 
     def _take_line(self) -> bool:
-        """Answer one command; whether there was a whole line."""
-        line = self._unread.take()
+        """Answer one command, or line of a login; whether there was a whole line."""
+        login = self.phase is Phase.LOGIN
+        line = self._unread.take(sasl.MAX_LINE if login else 0)
         if line is None:
             return False
         self.phase = Phase.ANSWERING
-        if line is Breach.LENGTH:
-            self._reply(answers.LINE_TOO_LONG)
-        elif isinstance(line, Breach):
+        if isinstance(line, Breach) and line is not Breach.LENGTH:
             self._cut_off(_BREACHES[line])
+        elif login:
+            self._login_line(line)
+        elif isinstance(line, Breach):
+            self._reply(answers.LINE_TOO_LONG)
         else:
             self.state_COMMAND(line)
         return True
@@ -265,12 +325,16 @@ class Conversation(smtp.ESMTP):
             self._send_and_close(reply)
             return
         self.transport.write(reply.wire())
-        self.phase = phase
         if phase is not Phase.ANSWERING:
-            self._watch.arm(self._settings.inactivity_timeout)
-            if phase is Phase.COMMAND and self.factory.draining:
-                self.shut_down()
-            self._pump()
+            self._await(phase)
+
+    def _await(self, phase: Phase) -> None:
+        """The client's turn."""
+        self.phase = phase
+        self._watch.arm(self._settings.inactivity_timeout)
+        if phase is Phase.COMMAND and self.factory.draining:
+            self.shut_down()
+        self._pump()
 
     def _send_and_close(self, reply: Reply) -> None:
         self.transport.write(reply.wire())
@@ -279,7 +343,8 @@ class Conversation(smtp.ESMTP):
     def _cut_off(self, reply: Reply) -> None:
         """Answer a client that goes on sending, and read no more of it."""
         self.transport.write(reply.wire())
-        self._close(peer.close_lingering)
+        # The end of TLS is said on one side and awaited from the other: it lingers by itself.
+        self._close(peer.close if self._client.tls else peer.close_lingering)
 
     def _pipelined(self) -> bool:
         """Cut off a client that sent on where it must wait (RFC 2920 3.1), as for the greeting.

@@ -33,7 +33,7 @@ class Refusal(SMTPServerError):  # noqa: N818 -- SMTP calls it that
 class RoutingDelivery:
     """Accepts or refuses the sender and each recipient of one transaction.
 
-    :ivar transaction: the facts so far.
+    :ivar transaction: the facts so far. ``me``: this host's name.
     """
 
     log = Logger()
@@ -42,6 +42,7 @@ class RoutingDelivery:
         self, settings: Settings, dispatcher: Dispatcher, transaction: Transaction
     ) -> None:
         self.transaction = transaction
+        self.me = settings.me
         self._settings = settings
         self._dispatcher = dispatcher
         self._message: Message | None = None
@@ -70,12 +71,9 @@ class RoutingDelivery:
             self._settings, transaction.client, transaction.sender, user.address, self._way
         )
         if isinstance(decision, routing.Refuse):
+            if decision.fault:
+                self.log.error("id={id}: {why}", id=transaction.id, why=decision.why)
             raise Refusal(answers.signed(decision.reply, transaction.id))
-        if decision.way.next_hop is None:
-            self.log.error(
-                "id={id}: {why}: there is no outbound queue", id=transaction.id, why=decision.why
-            )
-            raise Refusal(answers.signed(answers.NO_QUEUE, transaction.id))
         learned = self._dispatcher.learned.recall(
             decision.route.next_hop, transaction.sender, user.address
         )
@@ -92,7 +90,7 @@ class RoutingDelivery:
             self._message = Message(
                 self.transaction,
                 self._dispatcher,
-                self._settings.me,
+                self.me,
                 self._settings.limits.max_received,
             )
         return self._message
@@ -103,4 +101,4 @@ class RoutingDelivery:
         """The ``Received`` line that is put before the message, CRLF included."""
         only = recipients[0].address.path if len(recipients) == 1 else b""
         client: Client = self.transaction.client
-        return received_line(client, self._settings.me, self.transaction.id, only)
+        return received_line(client, self.me, self.transaction.id, only)

@@ -1,8 +1,9 @@
-"""Twisted's ESMTP factory for the edge: settings in, one protocol and session per client out."""
+"""Twisted's ESMTP factory for the edge: settings in, one protocol per client out."""
 
 from collections.abc import Callable
 from typing import Any
 
+from twisted.cred.portal import Portal
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IAddress
 from twisted.mail import smtp
@@ -13,6 +14,8 @@ from smtpforward.envelope import Client
 from smtpforward.interfaces import ISession
 from smtpforward.net import peer
 from smtpforward.net.clock import Clock
+from smtpforward.net.tls import ServerContexts
+from smtpforward.server.auth import FailedLogins, mechanisms_of, portal_of
 from smtpforward.server.conversation import Conversation
 from smtpforward.server.protocol import GatewaySMTP
 from smtpforward.server.session import GatewaySession
@@ -24,6 +27,11 @@ class GatewayFactory(smtp.SMTPFactory):
     :param settings: what holds for connections and transactions that begin from now on.
     :param sessions: makes the :class:`smtpforward.interfaces.ISession` of a client, in place of
         the gateway's own.
+    :param portal: who may log in, in place of the settings' users; its realm gives
+        :class:`smtpforward.server.auth.IAvatar` objects.
+    :ivar contexts: the TLS of connections where it begins from now on, if there is a certificate.
+    :ivar mechanisms: of AUTH, in the order announced.
+    :ivar failed_logins: from everywhere, of late.
     :ivar draining: no new transaction begins; each connection ends when it is between two.
     """
 
@@ -36,25 +44,49 @@ class GatewayFactory(smtp.SMTPFactory):
         dispatcher: Dispatcher,
         clock: Clock,
         sessions: Callable[[Client], ISession] | None = None,
+        portal: Portal | None = None,
     ) -> None:
         smtp.SMTPFactory.__init__(self)
+        self.contexts: ServerContexts | None = None
+        self.mechanisms: tuple[str, ...] = ()
+        self.failed_logins = FailedLogins(clock)
+        self._given_portal = portal
+        self._settings: Settings | None = None
         self.settings = settings
         self.domain = settings.me.encode("ascii")
         self.draining = False
         self._dispatcher = dispatcher
         self._clock = clock
-        self._sessions = sessions or self._session
+        self._sessions = sessions
         self._open: set[Conversation] = set()
         self._draining: list[Deferred[None]] = []
 
-    def _session(self, client: Client) -> ISession:
+    @property
+    def settings(self) -> Settings:
+        """What holds from now on."""
+        assert self._settings is not None, "they are given at the beginning"
+        return self._settings
+
+    @settings.setter
+    def settings(self, settings: Settings) -> None:
+        known, self._settings = self._settings, settings
+        if known is None or known.tls != settings.tls:
+            self.contexts = ServerContexts(settings.tls) if settings.tls else None
+        if known is None or known.logins != settings.logins:
+            self.portal = self._given_portal or portal_of(settings.logins)
+            offered = self._given_portal or settings.logins.methods
+            self.mechanisms = mechanisms_of(self.portal, settings.logins.methods) if offered else ()
+
+    def session(self, client: Client) -> ISession:
+        """A new session for a client that has not said anything."""
+        if self._sessions is not None:
+            return self._sessions(client)
         return GatewaySession(client, lambda: self.settings, self._dispatcher, self._clock)
 
     def buildProtocol(self, addr: IAddress | None) -> Any:
         """A protocol for a client at ``addr``."""
         ip, port = peer.textual(addr)
-        session = self._sessions(Client(ip, port))
-        protocol = self.protocol(self.settings, session, self._clock)
+        protocol = self.protocol(self.settings, Client(ip, port), self._clock)
         protocol.factory = self
         return protocol
 

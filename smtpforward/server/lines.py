@@ -37,18 +37,22 @@ class CommandLines:
         self._unread = self._unread[self._at :] + data if self else data
         self._at = 0
 
-    def take(self) -> bytes | Breach | None:
-        """The next line without its CRLF, or ``None`` while it is not whole."""
+    def take(self, limit: int = 0) -> bytes | Breach | None:
+        """The next line without its CRLF, or ``None`` while it is not whole.
+
+        :param limit: for this line, in place of the usual one.
+        """
+        limit = limit or self._limit
         end = self._unread.find(b"\n", self._at)
         if end < 0:
-            return Breach.ENDLESS if len(self) > self._limit else None
+            return Breach.ENDLESS if len(self) > limit else None
         line = self._unread[self._at : end - 1]
         whole = self._unread[end - 1 : end] == b"\r" and end > self._at
         length = end + 1 - self._at
         self._at = end + 1
         if not whole or b"\r" in line or b"\0" in line:
             return Breach.NEWLINE
-        return Breach.LENGTH if length > self._limit else line
+        return Breach.LENGTH if length > limit else line
 
     def take_all(self) -> bytes:
         """Everything that waits."""

@@ -4,24 +4,41 @@ Failure policy: ``conversation.py``. Memory for a message is bounded by what ``s
 hold.
 """
 
+import enum
+
+from twisted.cred.credentials import ICredentials
+
 from smtpforward import address, answers
 from smtpforward.config.settings import Settings
 from smtpforward.content import Content
-from smtpforward.envelope import NULL_SENDER, Address, Recipient
-from smtpforward.interfaces import ISession
+from smtpforward.envelope import NULL_SENDER, Address, Client, Recipient
 from smtpforward.net.clock import Clock
 from smtpforward.reply import Reply
-from smtpforward.server import parameters
+from smtpforward.server import parameters, ports
 from smtpforward.server.conversation import Conversation, Phase
 from smtpforward.server.data import Arrival
+from smtpforward.server.lines import Breach
+from smtpforward.server.login import Login
+from smtpforward.server.sasl import Exchange
+
+
+class Hello(enum.Enum):
+    """How the client has said hello."""
+
+    NOT = "not yet"
+    PLAIN = "HELO"
+    EXTENDED = "EHLO"
 
 
 class GatewaySMTP(Conversation):
     """One client's connection."""
 
-    def __init__(self, settings: Settings, session: ISession, clock: Clock) -> None:
-        Conversation.__init__(self, settings, session, clock)
-        self._greeted = False
+    def __init__(self, settings: Settings, client: Client, clock: Clock) -> None:
+        Conversation.__init__(self, settings, client, clock)
+        self._clock = clock
+        self._hello = Hello.NOT
+        self._login: Login | None = None
+        self._exchange: Exchange | None = None
         self._proposed = NULL_SENDER
         self._sender: Address | None = None
         self._recipients = 0
@@ -34,12 +51,12 @@ class GatewaySMTP(Conversation):
     # -- commands
 
     def do_HELO(self, rest: bytes) -> None:
-        self._hello(rest, extended=False)
+        self._say_hello(rest, extended=False)
 
     def do_EHLO(self, rest: bytes) -> None:
-        self._hello(rest, extended=True)
+        self._say_hello(rest, extended=True)
 
-    def _hello(self, name: bytes, extended: bool) -> None:
+    def _say_hello(self, name: bytes, extended: bool) -> None:
         if self._pipelined():
             return
         if not name or not name.isascii() or not name.decode("ascii").isprintable():
@@ -50,27 +67,33 @@ class GatewaySMTP(Conversation):
         self._ask(self._session.helo, greet, name, extended)
 
     def _greet_plainly(self, refusal: Reply | None) -> None:
-        self._greeted = self._greeted or refusal is None
+        if refusal is None:
+            self._hello = Hello.PLAIN
         self._reply(refusal or Reply(250, (self.host,)))
 
     def _greet_extended(self, refusal: Reply | None) -> None:
-        self._greeted = self._greeted or refusal is None
+        if refusal is None:
+            self._hello = Hello.EXTENDED
         self._reply(refusal or Reply(250, (self.host, *self.listExtensions().split(b"\n"))))
 
     def extensions(self) -> dict[bytes, list[bytes] | None]:
-        return {
+        offered: dict[bytes, list[bytes] | None] = {
             b"PIPELINING": None,
             b"SIZE": [b"%d" % self._settings.limits.bytes],
             b"8BITMIME": None,
             b"ENHANCEDSTATUSCODES": None,
         }
+        if self._can_start_tls:
+            offered[b"STARTTLS"] = None
+        if self._may_log_in and not self._user:
+            # Without a mechanism the list of extensions leaves it out.
+            offered[b"AUTH"] = [name.encode("ascii") for name in self.factory.mechanisms]
+        return offered
 
     def do_MAIL(self, rest: bytes) -> None:
-        if not self._greeted:
-            self._reply(answers.HELO_FIRST)
-            return
-        if self._sender is not None:
-            self._reply(answers.NESTED_MAIL)
+        refusal = self._refuse_mail_now()
+        if refusal is not None:
+            self._reply(refusal)
             return
         path = address.parse_sender(rest)
         if isinstance(path, address.Fault):
@@ -82,6 +105,13 @@ class GatewaySMTP(Conversation):
             return
         self._proposed = path.address
         self._ask(self._session.mail, self._mail_answered, path.address, path.parameters)
+
+    def _refuse_mail_now(self) -> Reply | None:
+        if self._hello is Hello.NOT:
+            return answers.HELO_FIRST
+        if self._port.login and not (self._user or self._session.client.relaying):
+            return answers.LOGIN_FIRST
+        return None if self._sender is None else answers.NESTED_MAIL
 
     def _mail_answered(self, refusal: Reply | None) -> None:
         if refusal is None:
@@ -151,10 +181,100 @@ class GatewaySMTP(Conversation):
         self._send_and_close(answers.BYE)
 
     def ext_STARTTLS(self, rest: bytes) -> None:
-        self._reply(answers.NOT_OFFERED)
+        if self._client.tls:
+            self._reply(answers.TLS_ALREADY)
+        elif not self._can_start_tls:
+            self._reply(answers.NOT_OFFERED)
+        elif rest:
+            self._reply(answers.NO_PARAMETERS)
+        elif not self._pipelined():
+            self._hello = Hello.NOT
+            self._end_transaction()
+            self._log_out()
+            self._start_tls()
+
+    # -- logins
+
+    @property
+    def _user(self) -> str:
+        return self._login.user if self._login is not None else ""
+
+    @property
+    def _may_log_in(self) -> bool:
+        """Whether nobody else hears a password."""
+        return (
+            self._client.tls
+            or self._settings.auth_allow_plaintext
+            or ports.is_loopback(self._client.ip)
+        )
 
     def ext_AUTH(self, rest: bytes) -> None:
-        self._reply(answers.NOT_OFFERED)
+        name, _, initial = rest.partition(b" ")
+        method = name.decode("ascii", "replace").upper()
+        refusal = self._refuse_auth(method)
+        if refusal is not None:
+            self._reply(refusal)
+            return
+        self._exchange = Exchange(method, self.host)
+        self._go_on(self._exchange, self._exchange.begin(initial.strip()))
+
+    def _refuse_auth(self, method: str) -> Reply | None:
+        if not self.factory.mechanisms:
+            return answers.NOT_OFFERED
+        refusal = self._refuse_auth_now()
+        if refusal is not None:
+            return refusal
+        if not method:
+            return answers.MECHANISM_NEEDED
+        return None if method in self.factory.mechanisms else answers.UNKNOWN_MECHANISM
+
+    def _refuse_auth_now(self) -> Reply | None:
+        if self._hello is not Hello.EXTENDED:
+            return answers.EHLO_FIRST
+        if self._user:
+            return answers.LOGIN_ALREADY
+        if self._sender is not None:
+            return answers.NO_LOGIN_NOW
+        if not self._may_log_in:
+            return answers.TLS_FIRST
+        if self._login is None:
+            self._login = Login(self.factory.failed_logins, self._clock, self._client.ip)
+        return answers.NO_LOGINS_FROM_HERE if self._login.suspended else None
+
+    def _login_line(self, line: bytes | Breach) -> None:
+        exchange = self._exchange
+        assert exchange is not None, "a line of a login comes after AUTH"
+        if isinstance(line, Breach):
+            self._go_on(exchange, answers.LOGIN_LINE_TOO_LONG)
+        else:
+            self._go_on(exchange, exchange.respond(line))
+
+    def _go_on(self, exchange: Exchange, step: Reply | ICredentials) -> None:
+        """Send the next challenge, or have the credentials checked, or give up."""
+        if isinstance(step, Reply) and step.code == 334:
+            self._send(step, Phase.LOGIN)
+            return
+        self._exchange = None
+        if isinstance(step, Reply):
+            self._reply(step)
+        else:
+            assert self._login is not None, "it is there when a login begins"
+            self._ask(self._login.check, self._checked, self.factory.portal, step)
+
+    def _checked(self, reply: Reply) -> None:
+        if reply is answers.LOGGED_IN:
+            self._ask(self._session.authenticated, self._authenticated, self._user)
+        else:
+            self._reply(reply)
+
+    def _authenticated(self, refusal: Reply | None) -> None:
+        if refusal is not None:
+            self._log_out()
+        self._reply(refusal or answers.LOGGED_IN)
+
+    def _log_out(self) -> None:
+        if self._login is not None:
+            self._login.forget()
 
     # -- message data
 

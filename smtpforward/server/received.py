@@ -1,4 +1,4 @@
-"""The one header line that the gateway adds: ``Received`` (RFC 5321 4.4)."""
+"""The header line that the gateway puts before every message: ``Received`` (RFC 5321 4.4)."""
 
 import re
 import time
@@ -28,15 +28,15 @@ def received_line(client: Client, me: str, transaction: str, recipient: bytes) -
         client.name.encode("ascii"),
         literal.encode("ascii"),
         me.encode("ascii"),
-        client.protocol.encode("ascii"),
+        client.transmission.encode("ascii"),
         transaction.encode("ascii"),
         b"\r\n\tfor " + recipient if 0 < len(recipient) <= MAX_PATH else b"",
-        _date(int(time.time())),
+        date_of(int(time.time())),
     )
 
 
-def _date(now: int) -> bytes:
-    """RFC 5322 date in UTC; made once a second."""
+def date_of(now: int) -> bytes:
+    """``now`` as RFC 5322 3.3 writes it, in UTC; made once a second."""
     global _last_date
     when, text = _last_date
     if when != now:

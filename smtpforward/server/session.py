@@ -22,6 +22,7 @@ from smtpforward.record import Transaction, new_id
 from smtpforward.reply import Reply
 from smtpforward.server.delivery import Refusal, RoutingDelivery
 from smtpforward.server.message import Message
+from smtpforward.server.submission import missing_fields
 
 
 @implementer(ISession, IMessageDeliveryFactory)
@@ -60,6 +61,11 @@ class GatewaySession:
         self.client = attrs.evolve(self.client, helo=name, protocol=protocol)
         return None
 
+    def authenticated(self, user: str) -> Reply | None:
+        """Every user relays."""
+        self.client = attrs.evolve(self.client, user=user, relaying_by="its login")
+        return None
+
     def getMessageDelivery(self) -> RoutingDelivery:
         """A new delivery object for a new transaction."""
         sender, parameters = self._sender or (Address(b""), {})
@@ -92,7 +98,7 @@ class GatewaySession:
         return None
 
     def end_of_data(self, content: Content) -> "Deferred[Reply] | Reply":
-        """Put the ``Received`` line before the message and hand it over."""
+        """Put header lines before the message and hand it over."""
         assert self._delivery is not None, "data comes after MAIL"
         assert self._to_message is not None, "data comes after RCPT"
         transaction = self._delivery.transaction
@@ -101,6 +107,8 @@ class GatewaySession:
         content.prefix = self._delivery.receivedHeader(
             self._helo, transaction.sender, transaction.recipients
         )
+        if transaction.client.relaying:
+            content.prefix += missing_fields(content, self._delivery.me, transaction.id)
         answer = message.eomReceived()
         if isinstance(answer, Deferred):
             self._handing_over = answer

@@ -6,6 +6,7 @@ CONTENT = "smtpforward/content.py"
 CLOCK = "smtpforward/net/clock.py"
 REPLIES = "smtpforward/client/replies.py"
 EXCHANGE = "smtpforward/client/exchange.py"
+OPENING = "smtpforward/client/opening.py"
 SESSION = "smtpforward/client/session.py"
 CONNECT = "smtpforward/client/connect.py"
 POOL = "smtpforward/client/pool.py"
@@ -72,10 +73,10 @@ GUARDS = [
         '__import__("twisted.mail.smtp").mail.smtp.quoteaddr('
         "bytes(self._envelope.recipients[index].address))",
     ),
-    _client("DialogueTraps.test_421_to_ehlo", SESSION, "if reply.code == 421:", "if False:"),
+    _client("DialogueTraps.test_421_to_ehlo", OPENING, "if reply.code == 421:", "if False:"),
     _client(
         "DialogueTraps.test_timeout_after_the_result",
-        SESSION,
+        OPENING,
         "        if self.phase is Phase.OPENING:\n            self.abort()\n",
         "        if True:\n            self.abort()\n",
     ),
@@ -93,6 +94,63 @@ GUARDS = [
     ),
     _client(
         "DialogueTraps.test_no_reply_code", REPLIES, "([2-5][0-5][0-9])", "([ +_0-9][0-9_]{2})"
+    ),
+    # TLS.
+    _client(
+        "TLSTraps.test_response_injection",
+        OPENING,
+        "        if self._last or not expected:\n",
+        "        if True:\n",
+    ),
+    _client(
+        "TLSTraps.test_half_a_line_injected",
+        OPENING,
+        "        if self._last or not expected:\n",
+        "        if True:\n",
+    ),
+    _client(
+        "TLSTraps.test_offers_from_before_tls",
+        OPENING,
+        "        self.extensions = _offers(resp)\n",
+        "        self.extensions = {**self.__dict__.get('_all', {}), **_offers(resp)}\n"
+        "        self._all = self.extensions\n",
+    ),
+    _client(
+        "TLSTraps.test_speaks_before_it_knows_to_whom",
+        OPENING,
+        "            creator.check_identity()\n",
+        "            pass\n",
+    ),
+    # Logins.
+    _client(
+        "LoginTraps.test_fixed_order",
+        OPENING,
+        "self._to_log_in = login.lines(credentials)",
+        'self._to_log_in = [b"AUTH CRAM-MD5"]',
+    ),
+    _client(
+        "LoginTraps.test_missing_mechanism",
+        OPENING,
+        'elif credentials.mechanism.encode("ascii") not in items.get(b"AUTH", b"").split():',
+        "elif False:",
+    ),
+    _client(
+        "LoginTraps.test_refused_plain_is_tried_twice",
+        OPENING,
+        "        self._failresponse = self.esmtpAUTHDeclined\n",
+        "        self._failresponse = lambda *_: self.sendLine(line)\n",
+    ),
+    _client(
+        "LoginTraps.test_login_without_end",
+        OPENING,
+        "self._expected = [334] if self._to_log_in else [235]",
+        "self._expected = [334, 235]; self._to_log_in.append(line)",
+    ),
+    _client(
+        "LoginTraps.test_password_in_the_clear",
+        OPENING,
+        "elif self.security.policy is not TLS.NEVER and self._cover is not Cover.TLS:",
+        "elif False:",
     ),
     # Reuse.
     _client(
@@ -128,7 +186,7 @@ GUARDS = [
     ),
     _client(
         "FactoryTraps.test_silent_server_fires_nothing",
-        SESSION,
+        OPENING,
         "        self._await_reply()\n        smtp.ESMTPSender.connectionMade(self)",
         "        smtp.ESMTPSender.connectionMade(self)",
     ),

@@ -24,7 +24,8 @@ def _haraka(test: str, file: str, before: str, after: str) -> Guard:
 
 
 ONE_AT_A_TIME = (
-    "                if self.phase is Phase.COMMAND:\n                    if not self._take"
+    "                if self.phase is Phase.COMMAND or self.phase is Phase.LOGIN:\n"
+    "                    if not self._take"
 )
 MANY_AT_A_TIME = (
     "                if self.phase in (Phase.COMMAND, Phase.ANSWERING):\n"
@@ -37,22 +38,46 @@ GUARDS = [
     _server("test_answers_keep_their_order", CONVERSATION, ONE_AT_A_TIME, MANY_AT_A_TIME),
     _server("test_the_queue_is_bounded", CONVERSATION, "self.transport.pauseProducing()", "pass"),
     _server(
-        "test_starttls_runs_nothing_from_before",
+        "test_starttls_runs_nothing_that_came_with_it",
         PROTOCOL,
-        "def ext_STARTTLS(self, rest: bytes) -> None:\n        self._reply(answers.NOT_OFFERED)",
-        "def ext_STARTTLS(self, rest: bytes) -> None:\n        self._reply(answers.OK)",
+        "        elif not self._pipelined():\n            self._hello = Hello.NOT\n",
+        "        else:\n            self._hello = Hello.NOT\n",
+    ),
+    _server(
+        "test_starttls_runs_nothing_that_came_before_the_handshake",
+        CONVERSATION,
+        "        self._begin_tls()\n        self._await(Phase.COMMAND)",
+        "        self._await(Phase.COMMAND)",
+    ),
+    _server(
+        "test_starttls_forgets_helo",
+        PROTOCOL,
+        "            self._hello = Hello.NOT\n            self._end_transaction()\n",
+        "            self._end_transaction()\n",
+    ),
+    _server(
+        "test_starttls_forgets_the_transaction",
+        PROTOCOL,
+        "            self._end_transaction()\n            self._log_out()\n",
+        "            self._log_out()\n",
+    ),
+    _server(
+        "test_starttls_forgets_the_login",
+        PROTOCOL,
+        "            self._end_transaction()\n            self._log_out()\n",
+        "            self._end_transaction()\n",
     ),
     _server(
         "test_auth_without_an_argument",
         PROTOCOL,
-        "def ext_AUTH(self, rest: bytes) -> None:\n        self._reply(answers.NOT_OFFERED)",
-        "def ext_AUTH(self, rest: bytes) -> None:\n        smtp.ESMTP.ext_AUTH(self, rest)",
+        '        name, _, initial = rest.partition(b" ")\n',
+        '        name, initial = rest.split(None, 1)[0], b""\n',
     ),
     _server(
         "test_auth_is_not_announced_in_the_clear",
         PROTOCOL,
-        OFFERED,
-        OFFERED + '            b"AUTH": [b"PLAIN", b"LOGIN"],\n',
+        "            or self._settings.auth_allow_plaintext\n",
+        "            or True\n",
     ),
     _server(
         "test_a_refusal_at_the_end_of_data_says_its_reason",
@@ -131,7 +156,7 @@ GUARDS = [
     _server(
         "test_a_command_without_an_end_is_cut_off",
         "smtpforward/server/lines.py",
-        "return Breach.ENDLESS if len(self) > self._limit else None",
+        "return Breach.ENDLESS if len(self) > limit else None",
         "return None",
     ),
     _server(
@@ -168,8 +193,8 @@ GUARDS = [
     _around(
         "test_the_timeout_of_the_settings_holds",
         CONVERSATION,
-        "            self._watch.arm(self._settings.inactivity_timeout)\n            if phase is",
-        "            self._watch.arm(600)\n            if phase is",
+        "        self._watch.arm(self._settings.inactivity_timeout)\n        if phase is",
+        "        self._watch.arm(600)\n        if phase is",
     ),
     _around("test_a_close_ends", CONVERSATION, "self._watch.arm(CLOSE_DEADLINE)", "pass"),
     _around(
@@ -215,8 +240,8 @@ GUARDS = [
     _haraka(
         "test_two_ports_of_one_host_are_two_routes",
         "smtpforward/routing.py",
-        "route.next_hop != taken:",
-        "route.next_hop.servers[0].host != taken.servers[0].host:",
+        "and way != taken:",
+        "and way.next_hop.servers[0].host != taken.next_hop.servers[0].host:",
     ),
     _haraka(
         "test_a_backend_that_drops_is_answered_at_once",

@@ -1,6 +1,7 @@
 """Every message of the corpus reaches the backend byte for byte, however the client cuts it.
 
-What the gateway puts before it is one ``Received`` field.
+What the gateway puts before it is one ``Received`` field: the client does not relay, so nothing
+else is added.
 """
 
 import hashlib
@@ -17,6 +18,7 @@ from tests.peers.case import PeerTestCase
 from tests.peers.framing import stuffed
 from tests.peers.raw import RawClient, bytewise, in_chunks
 
+NO_RELAYS = {"relay_acl_allow": "192.0.2.0/24\n", "host_list": "example.com\n"}
 RECEIVED = re.compile(rb"Received: [^\r\n]+\r\n(?:[ \t][^\r\n]+\r\n)*")
 
 Cut: TypeAlias = Callable[[bytes], Iterable[bytes]]
@@ -51,7 +53,7 @@ class CorpusTests(PeerTestCase):
     async def assert_arrives(self, bodies: Mapping[str, bytes], cut: Cut) -> None:
         """Each of ``bodies`` gets a 250, and the backend has it as it was sent."""
         backend = self.backend()
-        gateway = await self.gateway(backend.port)
+        gateway = await self.gateway(backend.port, NO_RELAYS)
         codes = await deferToThread(send_all, gateway.port, bodies, cut)
         self.assertEqual(dict.fromkeys(bodies, 250), codes, gateway.output()[-4000:])
         arrived = by_number(backend)

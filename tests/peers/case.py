@@ -47,9 +47,9 @@ class PeerTestCase(TestCase):
         self.stop_later(sink.stop)
         return await sink.ready()
 
-    async def postfix(self, *mailboxes: str) -> Postfix:
-        """A running Postfix with ``mailboxes`` in example.com."""
-        postfix = Postfix(self.folder(), *mailboxes)
+    async def postfix(self, *mailboxes: str, **settings: str) -> Postfix:
+        """A running Postfix with ``mailboxes`` in example.com, and more of ``main.cf``."""
+        postfix = Postfix(self.folder(), *mailboxes, settings=settings)
         self.stop_later(postfix.stop)
         return await postfix.ready()
 

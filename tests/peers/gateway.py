@@ -46,7 +46,9 @@ def write_config(folder: Path, files: Mapping[str, str]) -> Path:
     config = folder / "config"
     config.mkdir()
     for name, text in files.items():
-        (config / name).write_text(text, "utf-8")
+        path = config / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text, "utf-8")
     return config
 
 

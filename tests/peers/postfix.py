@@ -9,6 +9,7 @@ import grp
 import os
 import pwd
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 
 from tests.peers.ports import free_port
@@ -69,6 +70,7 @@ error    unix - - n - - error
 retry    unix - - n - - error
 virtual  unix - n n - - virtual
 anvil    unix - - n - 1 anvil
+tlsmgr   unix - - n 1000? 1 tlsmgr
 postlog  unix-dgram n - n - 1 postlogd
 """
 
@@ -77,9 +79,12 @@ class Postfix(Process):
     """A running Postfix on 127.0.0.1. It needs a folder that every user may enter.
 
     :param mailboxes: local parts in example.com.
+    :param settings: more of ``main.cf``.
     """
 
-    def __init__(self, folder: Path, *mailboxes: str) -> None:
+    def __init__(
+        self, folder: Path, *mailboxes: str, settings: Mapping[str, str] | None = None
+    ) -> None:
         require("postfix", "postconf")
         require_root()
         self.port = free_port()
@@ -87,7 +92,7 @@ class Postfix(Process):
         self._mail = folder / "mail"
         self._log = folder / "log" / "mail.log"
         _directories(folder)
-        self._write_config(folder, mailboxes)
+        self._write_config(folder, mailboxes, settings or {})
         _create_queue(folder, self._config)
         environ = {"MAIL_CONFIG": str(self._config)}
         command = [str(DAEMONS / "master"), "-c", str(self._config), "-d"]
@@ -97,6 +102,11 @@ class Postfix(Process):
         """Itself, once it listens."""
         await self.until_listening(self.port)
         return self
+
+    @property
+    def private(self) -> Path:
+        """Where its services' sockets are, in its queue directory."""
+        return self.folder / "queue" / "private"
 
     def messages(self, mailbox: str) -> list[bytes]:
         """What has been filed for ``mailbox``, with Postfix's own headers, lines ended by LF."""
@@ -110,11 +120,14 @@ class Postfix(Process):
     def output(self) -> str:
         return super().output() + self.log
 
-    def _write_config(self, folder: Path, mailboxes: tuple[str, ...]) -> None:
+    def _write_config(
+        self, folder: Path, mailboxes: tuple[str, ...], settings: Mapping[str, str]
+    ) -> None:
         nobody = pwd.getpwnam("nobody")
         values = {"uid": nobody.pw_uid, "gid": nobody.pw_gid, "port": self.port}
         paths = {"folder": folder, "config": self._config, "daemons": DAEMONS}
-        (self._config / "main.cf").write_text(MAIN.format(**values, **paths))
+        more = "".join(f"{name} = {value}\n" for name, value in settings.items())
+        (self._config / "main.cf").write_text(MAIN.format(**values, **paths) + more)
         (self._config / "master.cf").write_text(MASTER.format(**values))
         lines = [f"{name}@example.com {name}/\n" for name in mailboxes]
         (self._config / "mailboxes").write_text("".join(lines))

@@ -5,16 +5,19 @@
 
 import os
 import shutil
+import subprocess
 from collections.abc import Mapping
 
 from twisted.trial.unittest import SkipTest
 
 PACKAGES = {
+    "dovecot": "dovecot-core",
     "postfix": "postfix",
     "postconf": "postfix",
     "smtp-sink": "postfix",
     "smtp-source": "postfix",
     "swaks": "swaks",
+    "openssl": "openssl",
 }
 
 SEARCH_PATH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/usr/bin"])
@@ -36,6 +39,18 @@ def require(*programs: str, environ: Mapping[str, str] = os.environ) -> list[str
     if missing:
         unavailable(f"needs the Debian packages: {', '.join(missing)}", environ)
     return [path for path in paths.values() if path is not None]
+
+
+def require_perl(**modules: str) -> None:
+    """Skip, or fail, unless Perl finds ``modules``: the Debian package of each, by its name.
+
+    A module's name is written with ``__`` for ``::``.
+    """
+    [perl] = require("perl")
+    for name, package in modules.items():
+        use = f"use {name.replace('__', '::')};"
+        if subprocess.run([perl, "-e", use], capture_output=True, check=False).returncode:
+            unavailable(f"needs the Debian packages: {package}")
 
 
 def require_root() -> None:

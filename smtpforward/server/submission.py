@@ -1,0 +1,30 @@
+"""What a message of a client that relays may lack: ``Date`` and ``Message-ID`` (RFC 6409 8.2, 8.3).
+
+Mail of others is left as it is: whoever sent it first has had its turn.
+"""
+
+import re
+import time
+
+from smtpforward.content import Content
+from smtpforward.server.message import HEADER_LIMIT
+from smtpforward.server.received import date_of
+
+_FIELDS = re.compile(rb"^(date|message-id)[ \t]*:", re.IGNORECASE | re.MULTILINE)
+
+
+def missing_fields(content: Content, me: str, transaction: str) -> bytes:
+    """Those of the two lines that the header lacks, each with its CRLF.
+
+    A header that is too long to be looked through gets none: a second line would be worse.
+    """
+    header = content.header(HEADER_LIMIT)
+    if len(header) >= HEADER_LIMIT:
+        return b""
+    there = {name.lower() for name in _FIELDS.findall(header)}
+    lines = b""
+    if b"date" not in there:
+        lines += b"Date: %b\r\n" % date_of(int(time.time()))
+    if b"message-id" not in there:
+        lines += b"Message-ID: <%b@%b>\r\n" % (transaction.encode("ascii"), me.encode("ascii"))
+    return lines
