@@ -159,30 +159,31 @@ class Conversation(smtp.ESMTP):
         if self.phase is Phase.CLOSING:
             return
         self._unread.append(data)
-        self._pump()
+        if not self._pumping:
+            self._pump()
 
     def _pump(self) -> None:
         """Take commands while none is being answered."""
-        if self._pumping:
-            return
         self._pumping = True
         try:
-            while self._unread:
+            while True:
                 if self.phase is Phase.COMMAND:
-                    if not self._take_line():
+                    line = self._unread.take()
+                    if line is None:
                         break
-                elif self.phase is Phase.DATA:
+                    self._take_line(line)
+                elif self.phase is Phase.DATA and self._unread:
                     self._data_received(self._unread.take_all())
                 else:
                     break
         finally:
             self._pumping = False
-        if self._unread or self._paused:
-            self._bound_unread()
-
-    def _bound_unread(self) -> None:
-        """Pause the transport only above the bound: a paused one notices no end."""
         waiting = len(self._unread)
+        if self._paused or waiting > UNREAD_LIMIT:
+            self._bound_unread(waiting)
+
+    def _bound_unread(self, waiting: int) -> None:
+        """Pause the transport only above the bound: a paused one notices no end."""
         if waiting > UNREAD_LIMIT and not self._paused:
             self._paused = True
             self.transport.pauseProducing()
@@ -190,19 +191,15 @@ class Conversation(smtp.ESMTP):
             self._paused = False
             self.transport.resumeProducing()
 
-    def _take_line(self) -> bool:
-        """Answer one command; whether there was a whole line."""
-        line = self._unread.take()
-        if line is None:
-            return False
+    def _take_line(self, line: bytes | Breach) -> None:
+        """Answer one command."""
         self.phase = Phase.ANSWERING
-        if line is Breach.LENGTH:
-            self._reply(answers.LINE_TOO_LONG)
-        elif isinstance(line, Breach):
-            self._cut_off(_BREACHES[line])
-        else:
+        if isinstance(line, bytes):
             self.state_COMMAND(line)
-        return True
+        elif line is Breach.LENGTH:
+            self._reply(answers.LINE_TOO_LONG)
+        else:
+            self._cut_off(_BREACHES[line])
 
     def state_COMMAND(self, line: bytes) -> None:
         verb, _, rest = line.strip().partition(b" ")
@@ -223,7 +220,7 @@ class Conversation(smtp.ESMTP):
         except Exception:
             self._failed(Failure(), then)
             return
-        if isinstance(answer, Deferred):
+        if answer is not None and isinstance(answer, Deferred):
             answer.addCallbacks(
                 self._answered, self._failed, callbackArgs=(then,), errbackArgs=(then,)
             ).addErrback(self._broken)
@@ -252,12 +249,12 @@ class Conversation(smtp.ESMTP):
 
     def _reply(self, reply: Reply) -> None:
         """Answer a command, and count it where it was wrong."""
-        last = self._errors.spend(reply)
-        if last is not None:
+        last = self._errors.spend(reply) if reply.code >= 500 else None
+        if last is None:
+            self._send(reply)
+        else:
             self._send(reply, Phase.ANSWERING)
             self._send_and_close(last)
-        else:
-            self._send(reply)
 
     def _send(self, reply: Reply, phase: Phase = Phase.COMMAND) -> None:
         """The one way out of ANSWERING."""
@@ -270,7 +267,8 @@ class Conversation(smtp.ESMTP):
             self._watch.arm(self._settings.inactivity_timeout)
             if phase is Phase.COMMAND and self.factory.draining:
                 self.shut_down()
-            self._pump()
+            if not self._pumping:
+                self._pump()
 
     def _send_and_close(self, reply: Reply) -> None:
         self.transport.write(reply.wire())

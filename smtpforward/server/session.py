@@ -18,7 +18,7 @@ from smtpforward.dispatch import Dispatcher
 from smtpforward.envelope import Address, Client, Recipient
 from smtpforward.interfaces import ISession
 from smtpforward.net.clock import Clock
-from smtpforward.record import Transaction, new_id
+from smtpforward.record import Transaction, log_line, new_id
 from smtpforward.reply import Reply
 from smtpforward.server.delivery import Refusal, RoutingDelivery
 from smtpforward.server.message import Message
@@ -42,6 +42,8 @@ class GatewaySession:
     ) -> None:
         relaying = client.ip in settings().access.relays
         self.client = attrs.evolve(client, relaying=relaying)
+        # As Twisted's interfaces have it: the name and the address.
+        self._helo = (b"", client.ip.encode("ascii"))
         self._settings = settings
         self._dispatcher = dispatcher
         self._clock = clock
@@ -58,6 +60,7 @@ class GatewaySession:
         """Every name is taken, and kept."""
         protocol = "ESMTP" if extended else "SMTP"
         self.client = attrs.evolve(self.client, helo=name, protocol=protocol)
+        self._helo = (name, self.client.ip.encode("ascii"))
         return None
 
     def getMessageDelivery(self) -> RoutingDelivery:
@@ -124,12 +127,12 @@ class GatewaySession:
 
     def _log_refused(self, transaction: Transaction, size: int, reply: Reply) -> None:
         transaction.size = size
-        self.log.info("{line}", line=transaction.line(reply, self._clock.seconds()))
+        log_line(self.log, transaction.line(reply, self._clock.seconds()))
 
     def _log(self, transaction: Transaction, reply: Reply, refused: Recipient | None) -> None:
         """One line for a sender or a recipient that was refused at its command."""
         only = attrs.evolve(transaction, recipients=[refused] if refused else [])
-        self.log.info("{line}", line=only.line(reply, self._clock.seconds()))
+        log_line(self.log, only.line(reply, self._clock.seconds()))
 
     def reset(self) -> None:
         """Forget the transaction."""
@@ -140,7 +143,3 @@ class GatewaySession:
         if self._handing_over is not None:
             self._handing_over.cancel()
         self.reset()
-
-    @property
-    def _helo(self) -> tuple[bytes, bytes]:
-        return (self.client.helo, self.client.ip.encode("ascii"))

@@ -23,12 +23,9 @@ def _haraka(test: str, file: str, before: str, after: str) -> Guard:
     return Guard(f"{MODULE}.HarakaTraps.{test}", file, before, after)
 
 
-ONE_AT_A_TIME = (
-    "                if self.phase is Phase.COMMAND:\n                    if not self._take"
-)
+ONE_AT_A_TIME = "                if self.phase is Phase.COMMAND:\n                    line ="
 MANY_AT_A_TIME = (
-    "                if self.phase in (Phase.COMMAND, Phase.ANSWERING):\n"
-    "                    if not self._take"
+    "                if self.phase in (Phase.COMMAND, Phase.ANSWERING):\n                    line ="
 )
 OFFERED = '            b"PIPELINING": None,\n'
 
