@@ -9,7 +9,7 @@ import time
 from collections.abc import Sequence
 
 from attrs import define, field
-from twisted.logger import Logger
+from twisted.logger import Logger, LogLevel
 
 from smtpforward.config.settings import Route
 from smtpforward.envelope import Address, Client, Envelope, Recipient
@@ -76,7 +76,7 @@ class Transaction:
 
 def log_line(log: Logger, line: str) -> None:
     """Put ``line`` into the log as it stands: a literal format costs least."""
-    log.info(line.replace("{", "{{").replace("}", "}}"), log_system="mail")
+    log.emit(LogLevel.info, line.replace("{", "{{").replace("}", "}}"), log_system="mail")
 
 
 def _word(address: Address) -> str:

@@ -66,8 +66,9 @@ class Connector:
     :param own_name: this host's name as configured: a backend that greets with it is this gateway.
     """
 
-    def __init__(self, reactor: Any, own_name: str | None) -> None:
+    def __init__(self, reactor: Any, own_name: str | None, clock: Clock | None = None) -> None:
         self._reactor = reactor
+        self._clock: Clock = clock or reactor
         self._own_name = own_name
 
     def connect(self, server: Server, job: Job) -> "Deferred[BackendSession]":
@@ -76,7 +77,7 @@ class Connector:
         :return: Deferred; it fails with :class:`ConnectFailed`. Cancelling closes the connection.
         """
         reactor, timeouts = self._reactor, job.next_hop.timeouts
-        factory = BackendFactory(server, self._own_name, timeouts, job.deadline, reactor)
+        factory = BackendFactory(server, self._own_name, timeouts, job.deadline, self._clock)
         ready: Deferred[BackendSession] = factory.result
         outcome: Deferred[BackendSession] = Deferred(
             lambda given_up: _give_up(given_up, connecting, factory)

@@ -61,9 +61,6 @@ class WriteThroughReactor:
 
     def __init__(self, reactor: Any) -> None:
         self._reactor = reactor
-        # Asked for with every read: not through __getattr__.
-        self.seconds = reactor.seconds
-        self.callLater = reactor.callLater
         directlyProvides(self, providedBy(reactor))
 
     def __getattr__(self, name: str) -> Any:

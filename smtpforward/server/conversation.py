@@ -51,6 +51,11 @@ class Phase(enum.Enum):
     CLOSING = "of no interest any more"
 
 
+@lru_cache(maxsize=16)
+def _greeting(host: bytes) -> Reply:
+    return Reply(220, (host + b" ESMTP smtpforward",))
+
+
 @lru_cache(maxsize=256)
 def _method_name(protocol: Any, command: bytes) -> str | None:
     """The method for a verb, by Twisted's names; its own look-up raises for bytes above 127."""
@@ -111,7 +116,7 @@ class Conversation(smtp.ESMTP):
         if refusal is not None:
             self._send_and_close(refusal)
         elif not self._pipelined():
-            self._send(Reply(220, (self.host + b" ESMTP smtpforward",)))
+            self._send(_greeting(self.host))
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self.phase = Phase.CLOSING

@@ -4,6 +4,8 @@ Failure policy: ``conversation.py``. Memory for a message is bounded by what ``s
 hold.
 """
 
+from functools import lru_cache
+
 from smtpforward import address, answers
 from smtpforward.config.settings import Settings
 from smtpforward.content import Content
@@ -14,6 +16,11 @@ from smtpforward.reply import Reply
 from smtpforward.server import parameters
 from smtpforward.server.conversation import Conversation, Phase
 from smtpforward.server.data import Arrival
+
+
+@lru_cache(maxsize=16)
+def _hello(*lines: bytes) -> Reply:
+    return Reply(250, lines)
 
 
 class GatewaySMTP(Conversation):
@@ -51,11 +58,11 @@ class GatewaySMTP(Conversation):
 
     def _greet_plainly(self, refusal: Reply | None) -> None:
         self._greeted = self._greeted or refusal is None
-        self._reply(refusal or Reply(250, (self.host,)))
+        self._reply(refusal or _hello(self.host))
 
     def _greet_extended(self, refusal: Reply | None) -> None:
         self._greeted = self._greeted or refusal is None
-        self._reply(refusal or Reply(250, (self.host, *self.listExtensions().split(b"\n"))))
+        self._reply(refusal or _hello(self.host, *self.listExtensions().split(b"\n")))
 
     def extensions(self) -> dict[bytes, list[bytes] | None]:
         return {

@@ -41,7 +41,7 @@ class GatewaySession:
         clock: Clock,
     ) -> None:
         relaying = client.ip in settings().access.relays
-        self.client = attrs.evolve(client, relaying=relaying)
+        self.client = attrs.evolve(client, relaying=True) if relaying else client
         # As Twisted's interfaces have it: the name and the address.
         self._helo = (b"", client.ip.encode("ascii"))
         self._settings = settings
@@ -107,14 +107,9 @@ class GatewaySession:
         answer = message.eomReceived()
         if isinstance(answer, Deferred):
             self._handing_over = answer
-            answer.addBoth(self._handed_over)
         else:
             self._log_refused(transaction, content.size, answer)
         return answer
-
-    def _handed_over(self, result: Reply) -> Reply:
-        self._handing_over = None
-        return result
 
     def discarded(self, reply: Reply) -> Reply:
         """``reply`` with the transaction's id; the log says what became of the message."""
@@ -136,10 +131,11 @@ class GatewaySession:
 
     def reset(self) -> None:
         """Forget the transaction."""
-        self._sender = self._delivery = self._to_message = None
+        self._sender = self._delivery = self._to_message = self._handing_over = None
 
     def closed(self) -> None:
         """The client has gone: give up a hand-over that has not come to its dot."""
-        if self._handing_over is not None:
-            self._handing_over.cancel()
+        handing_over = self._handing_over
         self.reset()
+        if handing_over is not None:
+            handing_over.cancel()
