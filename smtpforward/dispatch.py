@@ -48,7 +48,10 @@ class Dispatcher:
             outcomes = self._hand_over(transaction, content)
         except Exception:
             outcomes = fail()
-        return outcomes.addCallback(self._answer, transaction).addErrback(self._failed, transaction)
+        about = (transaction,)
+        return outcomes.addCallbacks(
+            self._answer, self._failed, callbackArgs=about, errbackArgs=about
+        )
 
     def _hand_over(self, transaction: Transaction, content: Content) -> "Deferred[Any]":
         routes = transaction.routes
@@ -86,6 +89,12 @@ class Dispatcher:
         )
 
     def _answer(self, outcomes: Sequence[Outcome], transaction: Transaction) -> Reply:
+        try:
+            return self._weigh(outcomes, transaction)
+        except Exception:
+            return self._failed(Failure(), transaction)
+
+    def _weigh(self, outcomes: Sequence[Outcome], transaction: Transaction) -> Reply:
         if len(outcomes) != len(transaction.recipients):
             raise ValueError("the target owes one outcome for each recipient")
         partial = transaction.routes[0].partial_rejection

@@ -82,7 +82,7 @@ class Gateway(MultiService):
     def startService(self) -> None:
         """Say what is unusual about the settings, and begin."""
         for warning in self.settings.warnings:
-            self.log.warn("{warning}", warning=warning)
+            self.log.warn("{text}", text=warning)
         MultiService.startService(self)
         default = self.settings.routes.default
         self.log.info("{me} forwards to {hop}", me=self.settings.me, hop=str(default.next_hop))

@@ -228,13 +228,17 @@ class Conversation(smtp.ESMTP):
         if answer is not None and isinstance(answer, Deferred):
             answer.addCallbacks(
                 self._answered, self._failed, callbackArgs=(then,), errbackArgs=(then,)
-            ).addErrback(self._broken)
+            )
         else:
             then(answer)
 
     def _answered(self, answer: Any, then: Callable[[Any], None]) -> None:
-        if self.phase is not Phase.CLOSING:
+        if self.phase is Phase.CLOSING:
+            return
+        try:
             then(answer)
+        except Exception:
+            self._broken(Failure())
 
     def _failed(self, failure: Failure, then: Callable[[Any], None]) -> None:
         """The unforeseen refuses the step, for now."""
