@@ -171,16 +171,12 @@ class Conversation(smtp.ESMTP):
         """Take commands while none is being answered."""
         self._pumping = True
         try:
-            while True:
-                if self.phase is Phase.COMMAND:
-                    line = self._unread.take()
-                    if line is None:
-                        break
-                    self._take_line(line)
-                elif self.phase is Phase.DATA and self._unread:
-                    self._data_received(self._unread.take_all())
-                else:
+            # Message data never waits here: what came before 354 was cut off.
+            while self.phase is Phase.COMMAND:
+                line = self._unread.take()
+                if line is None:
                     break
+                self._take_line(line)
         finally:
             self._pumping = False
         waiting = len(self._unread)

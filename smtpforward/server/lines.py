@@ -55,12 +55,6 @@ class CommandLines:
             return Breach.NEWLINE
         return Breach.LENGTH if len(line) > self._limit else line[:-2]
 
-    def take_all(self) -> bytes:
-        """Everything that waits."""
-        rest = self._unread[self._at :]
-        self.clear()
-        return rest
-
     def clear(self) -> None:
         """Forget what waits."""
         self._unread = b""

@@ -23,10 +23,8 @@ def _haraka(test: str, file: str, before: str, after: str) -> Guard:
     return Guard(f"{MODULE}.HarakaTraps.{test}", file, before, after)
 
 
-ONE_AT_A_TIME = "                if self.phase is Phase.COMMAND:\n                    line ="
-MANY_AT_A_TIME = (
-    "                if self.phase in (Phase.COMMAND, Phase.ANSWERING):\n                    line ="
-)
+ONE_AT_A_TIME = "            while self.phase is Phase.COMMAND:\n"
+MANY_AT_A_TIME = "            while self.phase in (Phase.COMMAND, Phase.ANSWERING):\n"
 OFFERED = '            b"PIPELINING": None,\n'
 
 GUARDS = [
