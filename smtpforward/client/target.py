@@ -121,13 +121,9 @@ class HandOver:
         self._try_next()
         return self._result
 
-    @property
-    def _pool(self) -> Pool[BackendSession]:
-        next_hop = self._job.next_hop
-        return self._target.pool(next_hop.servers[self._next_server], next_hop)
-
     def _try_next(self, fresh: bool = False) -> None:
-        pool = self._pool
+        next_hop = self._job.next_hop
+        pool = self._target.pool(next_hop.servers[self._next_server], next_hop)
         session = None if fresh else pool.take()
         if session is not None:
             self._send(session)

@@ -31,11 +31,13 @@ class WriteThrough:
             and not self._writeDisconnected
             and not self.TLS
         ):
-            sent = self.writeSomeData(data)
-            if isinstance(sent, int) and sent > 0:
-                if sent == len(data):
-                    return
-                data = data[sent:]
+            try:
+                sent = self.socket.send(data)
+            except OSError:
+                sent = 0  # Full, or broken: Twisted's own attempt finds out which.
+            if sent == len(data):
+                return
+            data = data[sent:]
         super().write(data)  # type: ignore[misc]
 
 
