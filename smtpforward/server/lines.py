@@ -42,6 +42,8 @@ class CommandLines:
     def take(self) -> bytes | Breach | None:
         """The next line without its CRLF, or ``None`` while it is not whole."""
         unread, at = self._unread, self._at
+        if not unread:
+            return None
         end = unread.find(b"\n", at)
         if end < 0:
             return Breach.ENDLESS if len(unread) - at > self._limit else None
