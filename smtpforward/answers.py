@@ -130,6 +130,9 @@ def to_outcome(outcome: Outcome, transaction: str) -> Reply:
 
     :raise KeyError: for ``SPARED``, which means nothing without the other recipients.
     """
+    reply = outcome.reply
+    if outcome.event is Event.ACCEPTED and reply is not None and reply.code == 250:
+        return reply.enhanced()
     if speaks_of_set_up(outcome):
         return signed(_OWN.get(outcome.event, _SET_UP), transaction)
     if not outcome.ours:
@@ -145,6 +148,8 @@ def to_message(outcomes: Sequence[Outcome], transaction: str, partial: str = "le
     :param partial: ``learn`` answers 451 when only some are refused, so that the sender comes back
         with the message; ``reject`` gives the whole message the first refusal.
     """
+    if len(outcomes) == 1:
+        return to_outcome(outcomes[0], transaction)
     spared = [o for o in outcomes if o.event in (Event.SPARED, Event.ACCEPTED)]
     others = [o for o in outcomes if o.event not in (Event.SPARED, Event.ACCEPTED)]
     if not others:

@@ -106,6 +106,12 @@ class Content:
 
     def header(self, limit: int) -> bytes:
         """The header section as stored, prefix left out: at most ``limit`` bytes of it."""
+        if self._chunks:
+            # Nearly always the whole header is in the first piece.
+            first = self._chunks[0]
+            end = first.find(b"\r\n\r\n")
+            if end >= 0 and not first.startswith(b"\r\n"):
+                return first[: min(end + 2, limit)]
         # A message may begin with the empty line: then it has no header.
         start = bytearray(b"\r\n")
         for piece in self._stored():

@@ -20,11 +20,11 @@ from twisted.python.failure import Failure
 
 from smtpforward import answers
 from smtpforward.content import Content
-from smtpforward.envelope import Envelope
+from smtpforward.envelope import Envelope, Recipient
 from smtpforward.job import Event, Job, NextHop, Outcome
 from smtpforward.learned import LearnedRefusals
 from smtpforward.net.clock import Clock
-from smtpforward.record import Transaction
+from smtpforward.record import Transaction, log_line
 from smtpforward.reply import Reply
 
 
@@ -48,22 +48,35 @@ class Dispatcher:
             outcomes = self._hand_over(transaction, content)
         except Exception:
             outcomes = fail()
-        return outcomes.addCallback(self._answer, transaction).addErrback(self._failed, transaction)
+        about = (transaction,)
+        return outcomes.addCallbacks(
+            self._answer, self._failed, callbackArgs=about, errbackArgs=about
+        )
 
     def _hand_over(self, transaction: Transaction, content: Content) -> "Deferred[Any]":
+        routes = transaction.routes
+        if len(routes) == 1:
+            return self._deliver(
+                transaction, content, routes[0].next_hop, tuple(transaction.recipients)
+            )
         groups = group_by_next_hop(transaction)
-        if len(groups) == 1:
-            [(next_hop, indices)] = groups.items()
-            return self._deliver(transaction, content, next_hop, indices)
-        return gatherResults(
-            [self._deliver(transaction, content, hop, at) for hop, at in groups.items()],
-            consumeErrors=True,
-        ).addCallback(_in_order, list(groups.values()))
+        deliveries = []
+        for next_hop, indices in groups.items():
+            recipients = tuple(transaction.recipients[index] for index in indices)
+            deliveries.append(self._deliver(transaction, content, next_hop, recipients))
+        if len(deliveries) == 1:
+            return deliveries[0]
+        return gatherResults(deliveries, consumeErrors=True).addCallback(
+            _in_order, list(groups.values())
+        )
 
     def _deliver(
-        self, transaction: Transaction, content: Content, next_hop: NextHop, indices: Sequence[int]
+        self,
+        transaction: Transaction,
+        content: Content,
+        next_hop: NextHop,
+        recipients: tuple[Recipient, ...],
     ) -> "Deferred[Any]":
-        recipients = tuple(transaction.recipients[i] for i in indices)
         return self._target.deliver(
             Job(
                 transaction.id,
@@ -76,6 +89,12 @@ class Dispatcher:
         )
 
     def _answer(self, outcomes: Sequence[Outcome], transaction: Transaction) -> Reply:
+        try:
+            return self._weigh(outcomes, transaction)
+        except Exception:
+            return self._failed(Failure(), transaction)
+
+    def _weigh(self, outcomes: Sequence[Outcome], transaction: Transaction) -> Reply:
         if len(outcomes) != len(transaction.recipients):
             raise ValueError("the target owes one outcome for each recipient")
         partial = transaction.routes[0].partial_rejection
@@ -85,7 +104,7 @@ class Dispatcher:
             if partial == "learn":
                 self._learn(transaction, outcomes)
             self._report(transaction, outcomes)
-        self.log.info("{line}", line=transaction.line(reply, self._clock.seconds()))
+        log_line(self.log, transaction.line(reply, self._clock.seconds()))
         return reply
 
     def _learn(self, transaction: Transaction, outcomes: Sequence[Outcome]) -> None:
@@ -118,11 +137,8 @@ class Dispatcher:
         if not gone:
             self.log.failure("id={id}: hand-over failed", failure, id=transaction.id)
         reply = answers.signed(answers.LOCAL_FAULT, transaction.id)
-        self.log.info(
-            "{line}{note}",
-            line=transaction.line(reply, self._clock.seconds()),
-            note=" [the client went away]" if gone else "",
-        )
+        line = transaction.line(reply, self._clock.seconds())
+        log_line(self.log, f"{line} [the client went away]" if gone else line)
         return reply
 
 

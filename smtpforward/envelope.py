@@ -48,7 +48,7 @@ class Recipient:
     parameters: Mapping[bytes, bytes] = field(factory=dict)
 
 
-@frozen(slots=True)
+@frozen(slots=True, cache_hash=True)
 class Client:
     """The one who speaks to the edge.
 

@@ -9,10 +9,11 @@ import time
 from collections.abc import Sequence
 
 from attrs import define, field
+from twisted.logger import Logger, LogLevel
 
 from smtpforward.config.settings import Route
 from smtpforward.envelope import Address, Client, Envelope, Recipient
-from smtpforward.job import Outcome
+from smtpforward.job import Event, Outcome
 from smtpforward.reply import Reply
 
 # Unique on this host, also across restarts: the counter starts at the time.
@@ -67,8 +68,15 @@ class Transaction:
 
     def _telling_outcome(self) -> Outcome | None:
         """The one that decided the answer: the first that failed, else the first."""
-        failed = (o for o in self.outcomes if o.reply is None or not o.reply.positive)
-        return next(failed, self.outcomes[0] if self.outcomes else None)
+        for outcome in self.outcomes:
+            if outcome.event is not Event.ACCEPTED:
+                return outcome
+        return self.outcomes[0] if self.outcomes else None
+
+
+def log_line(log: Logger, line: str) -> None:
+    """Put ``line`` into the log as it stands: a literal format costs least."""
+    log.emit(LogLevel.info, line.replace("{", "{{").replace("}", "}}"), log_system="mail")
 
 
 def _word(address: Address) -> str:

@@ -24,6 +24,7 @@ class Reply:
     code: int
     lines: tuple[bytes, ...] = field(default=(b"",))
     _wire: bytes = field(default=b"", init=False, eq=False, repr=False)
+    _status: bytes = field(default=b"", init=False, eq=False, repr=False)
 
     @property
     def positive(self) -> bool:
@@ -41,10 +42,15 @@ class Reply:
     @property
     def status(self) -> bytes:
         """The enhanced status code (RFC 3463), or the class's undefined one (``b"5.0.0"``)."""
+        if not self._status:
+            given = self._given_status()
+            object.__setattr__(self, "_status", given or b"%d.0.0" % (self.code // 100))
+        return self._status
+
+    def _given_status(self) -> bytes:
+        """The enhanced status code of the first line, when it is one of the code's class."""
         match = ENHANCED.match(self.lines[0])
-        if match and match[1] == b"%d" % (self.code // 100):
-            return match[0].rstrip()
-        return b"%d.0.0" % (self.code // 100)
+        return match[0].rstrip() if match and match[1] == b"%d" % (self.code // 100) else b""
 
     @property
     def text(self) -> str:
@@ -54,15 +60,11 @@ class Reply:
 
     def enhanced(self) -> "Reply":
         """This reply with an enhanced status code on each line (RFC 2034 4)."""
-        lines = self.lines
-        match = ENHANCED.match(lines[0])
-        if match and match[1] == b"%d" % (self.code // 100):
-            if len(lines) == 1:
-                return self
-            mark = match[0].rstrip() + b" "
-        else:
-            mark = self.status + b" "
-        return Reply(self.code, tuple(_marked(line, mark) for line in lines))
+        first, status = self.lines[0], self.status
+        if len(self.lines) == 1 and first.partition(b" ")[0] == status:
+            return self
+        mark = status + b" "
+        return Reply(self.code, tuple(_marked(line, mark) for line in self.lines))
 
     def wire(self) -> bytes:
         """The bytes of this reply, CRLF included."""

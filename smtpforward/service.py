@@ -22,7 +22,7 @@ from smtpforward.config import ConfigurationError, load
 from smtpforward.config.settings import Settings
 from smtpforward.dispatch import Dispatcher
 from smtpforward.learned import LearnedRefusals
-from smtpforward.net.clock import make_monotonic
+from smtpforward.net.clock import Clock, make_monotonic
 from smtpforward.net.tls import ClientContexts
 from smtpforward.net.writethrough import WriteThroughReactor
 from smtpforward.server.factory import GatewayFactory
@@ -57,19 +57,27 @@ class Gateway(MultiService):
     """The whole gateway as one service.
 
     :param listen: endpoint descriptions, in place of the settings' own.
+    :param clock: what is asked for the time with every read, where it is not ``reactor`` itself.
     :ivar factory: the edge. ``target``: the forwarding client with its pools.
     """
 
     log = Logger()
 
-    def __init__(self, settings: Settings, reactor: Any, listen: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        reactor: Any,
+        listen: Sequence[str] = (),
+        clock: Clock | None = None,
+    ) -> None:
         MultiService.__init__(self)
+        clock = clock or reactor
         self.settings = settings
         self._reactor = reactor
         contexts = ClientContexts(settings.client_tls)
-        self.target = ForwardTarget(Connector(reactor, settings.own_name, contexts), reactor)
-        dispatcher = Dispatcher(self.target, LearnedRefusals(reactor), reactor)
-        self.factory = GatewayFactory(settings, dispatcher, reactor)
+        self.target = ForwardTarget(Connector(reactor, settings.own_name, contexts, clock), clock)
+        dispatcher = Dispatcher(self.target, LearnedRefusals(clock), clock)
+        self.factory = GatewayFactory(settings, dispatcher, clock)
         for description in listen or settings.listen:
             listening_service(description, self.factory, reactor).setServiceParent(self)
 
@@ -122,4 +130,4 @@ def makeService(options: Options) -> IService:
             print(problem, file=sys.stderr)
         sys.exit(EX_CONFIG)
     make_monotonic(reactor)
-    return Gateway(settings, WriteThroughReactor(reactor), options["listen"])
+    return Gateway(settings, WriteThroughReactor(reactor), options["listen"], clock=reactor)

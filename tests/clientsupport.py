@@ -178,7 +178,7 @@ class SessionCase(SynchronousTestCase):
     def send(self, job: Job | None = None) -> bytes:
         """Begin a transaction; ``outcomes`` gets its result."""
         self.outcomes: list[list[Outcome]] = []
-        self.session.send(job or make_job()).addCallback(self.outcomes.append)
+        self.session.send(job or make_job(), self.outcomes.append)
         return self.wire.sent()
 
     def events(self) -> list[Event]:

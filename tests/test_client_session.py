@@ -232,7 +232,7 @@ class TransactionTests(SessionCase):
     def test_pipelining(self) -> None:
         """The envelope in one write, then the message with its dot in one."""
         self.opened()
-        self.session.send(make_job())
+        self.session.send(make_job(), lambda _: None)
         self.assertEqual(
             self.wire.writes, [MAIL[:-2] + b" SIZE=%d\r\n" % len(MESSAGE) + RCPT[0] + b"DATA\r\n"]
         )
@@ -368,10 +368,10 @@ class TransactionTests(SessionCase):
             def idle(owner, connection: object) -> None:  # noqa: N805 -- self is the test
                 """The next one."""
                 self.session.owner = self.owner
-                self.session.send(make_job()).addCallback(lambda _: told.append("second"))
+                self.session.send(make_job(), lambda _: told.append("second"))
 
         self.session.owner = Eager()  # type: ignore[assignment]
-        self.session.send(make_job()).addCallback(lambda _: told.append("first"))
+        self.session.send(make_job(), lambda _: told.append("first"))
         self.wire.says(OK, OK, GO)
         self.wire.sent()
         self.assertTrue(self.wire.says(OK).startswith(b"MAIL"))

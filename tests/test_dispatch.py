@@ -39,7 +39,8 @@ class DispatcherCase(SynchronousTestCase):
 
     def lines(self) -> list[str]:
         """The log's lines about transactions."""
-        return [event["line"] for event in self.events if "line" in event]
+        mail = [event for event in self.events if event.get("log_system") == "mail"]
+        return [formatEvent(event) for event in mail]
 
     def finish(self, record: Transaction, outcomes: Sequence[Outcome]) -> Reply:
         """Submit ``record``; the answer to these outcomes."""
@@ -200,5 +201,5 @@ class FailureTests(DispatcherCase):
         self.assertEqual(self.target.cancelled, 1)
         self.assert_fault(answer)
         self.assertEqual(len(self.lines()), 1)
-        [event] = [event for event in self.events if "line" in event]
+        [event] = [event for event in self.events if event.get("log_system") == "mail"]
         self.assertTrue(formatEvent(event).endswith(") [the client went away]"))

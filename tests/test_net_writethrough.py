@@ -101,8 +101,18 @@ class FakeTransport(WriteThrough, FileDescriptor):
 
     def __init__(self, takes: list[Any]) -> None:
         FileDescriptor.__init__(self, FakeReactor())  # type: ignore[arg-type]
+        self.socket = self
         self.takes = takes
         self.taken: list[bytes] = []
+
+    def send(self, data: bytes) -> int:
+        """As a socket does."""
+        taken = self.writeSomeData(data)
+        if not isinstance(taken, int):
+            raise ConnectionResetError
+        if not taken:
+            raise BlockingIOError
+        return taken
 
     def writeSomeData(self, data: bytes) -> Any:
         view = memoryview(data)

@@ -92,12 +92,6 @@ class CommandLinesTests(SynchronousTestCase):
             self.assertEqual([self.lines.take(), self.lines.take()], [b"A", Breach.NEWLINE], wrong)
             self.assertEqual(len(self.lines), 0)
 
-    def test_take_all(self) -> None:
-        """What waits can be taken as it is, once."""
-        self.lines.append(b"DATA\r\nbody")
-        self.lines.take()
-        self.assertEqual((self.lines.take_all(), self.lines.take_all()), (b"body", b""))
-
     def test_clear(self) -> None:
         """What waits can be forgotten."""
         self.lines.append(b"NOOP\r\n")

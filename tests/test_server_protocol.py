@@ -623,6 +623,14 @@ class EndTests(SynchronousTestCase):
         self.assertEqual(edge.session.asked.count("closed"), 1)
         self.assertEqual(repr(edge.factory), "<GatewayFactory clients=0 draining=False>")
 
+    def test_last_words_of_the_session(self) -> None:
+        """A 421 by which the session refuses a command ends the connection."""
+        last_words = Reply(421, (b"4.7.0 not you",))
+        edge = Edge(ScriptedSession(mail=last_words))
+        edge.send(b"EHLO a\r\n")
+        self.assertEqual(edge.codes(SENDER + RECIPIENT), [421])
+        self.assertTrue(edge.transport.disconnecting)
+
     def test_client_goes_while_it_waits(self) -> None:
         """An answer that comes when nobody is there any more goes nowhere."""
         for step in ("connected", "helo", "mail", "rcpt", "data", "end_of_data"):

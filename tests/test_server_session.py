@@ -5,7 +5,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
-from twisted.logger import globalLogPublisher
+from twisted.logger import formatEvent, globalLogPublisher
 from twisted.mail.interfaces import IMessageDeliveryFactory
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
@@ -52,7 +52,8 @@ class GatewaySessionTests(SynchronousTestCase):
 
     def logged(self) -> list[str]:
         """The lines about transactions."""
-        return [event["line"] for event in self.events if "line" in event]
+        mail = [event for event in self.events if event.get("log_system") == "mail"]
+        return [formatEvent(event) for event in mail]
 
     def test_interfaces(self) -> None:
         """It provides the protocol's contract and Twisted's."""

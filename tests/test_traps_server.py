@@ -286,7 +286,7 @@ class TwistedServerTraps(SynchronousTestCase):
         edge.to_data().send(b"Subject: x\r\n.\r\n", b"QUIT\r\n")
         edge.lose()
         edge.factory.doStop()
-        self.assertEqual([event.get("log_format") for event in events], ["{line}"])
+        self.assertEqual([event.get("log_system") for event in events], ["mail"])
 
 
 class AroundTwistedTraps(SynchronousTestCase):

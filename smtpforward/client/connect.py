@@ -99,9 +99,14 @@ class Connector:
     log = Logger()
 
     def __init__(
-        self, reactor: Any, own_name: str | None, contexts: ClientContexts | None = None
+        self,
+        reactor: Any,
+        own_name: str | None,
+        contexts: ClientContexts | None = None,
+        clock: Clock | None = None,
     ) -> None:
         self._reactor = reactor
+        self._clock: Clock = clock or reactor
         self._own_name = own_name
         self._contexts = contexts
         self._clear_until: dict[tuple[str, int], float] = {}
@@ -131,7 +136,7 @@ class Connector:
 
     def _goes_clear(self, place: tuple[str, int]) -> bool:
         until = self._clear_until.get(place)
-        if until is not None and until <= self._reactor.seconds():
+        if until is not None and until <= self._clock.seconds():
             del self._clear_until[place]
             until = None
         return until is not None
@@ -140,7 +145,7 @@ class Connector:
         self, failure: Failure, server: Server, purpose: Purpose
     ) -> "Failure | Deferred[BackendSession]":
         """The handshake of TLS that was merely offered has failed: once more, in the clear."""
-        now = self._reactor.seconds()
+        now = self._clock.seconds()
         error = failure.value
         if not isinstance(error, ConnectFailed) or error.event is not Event.TLS:
             return failure
@@ -158,8 +163,8 @@ class Connector:
 
     def _factory(self, server: Server, purpose: Purpose, security: Security) -> BackendFactory:
         timeouts, own_name = purpose.next_hop.timeouts, self._own_name
-        deadline, reactor = purpose.deadline, self._reactor
-        return BackendFactory(server, own_name, timeouts, deadline, reactor, security)
+        deadline, clock = purpose.deadline, self._clock
+        return BackendFactory(server, own_name, timeouts, deadline, clock, security)
 
     def _attempt(
         self, server: Server, purpose: Purpose, security: Security

@@ -20,6 +20,8 @@ from smtpforward.envelope import Envelope
 from smtpforward.job import Event, Stage
 from smtpforward.reply import Reply
 
+ALL_AT_ONCE = ((Stage.MAIL, 0), (Stage.RCPT, 0), (Stage.DATA, 0))
+
 
 class State(enum.Enum):
     """Where the transaction stands."""
@@ -82,11 +84,12 @@ class Exchange:
             self._settle(Verdict(Event.TOO_LARGE, Stage.MAIL, None, detail))
             self.state = State.DONE
             return b""
-        recipients = range(len(self._envelope.recipients))
+        if len(self._envelope.recipients) == 1 and b"PIPELINING" in self._extensions:
+            self._expected.extend(ALL_AT_ONCE)
+            return self._mail_command() + self._rcpt_command(0) + b"DATA\r\n"
         self._to_send.append((Stage.MAIL, 0))
+        recipients = range(len(self._envelope.recipients))
         self._to_send.extend((Stage.RCPT, index) for index in recipients)
-        if len(recipients) == 1 and b"PIPELINING" in self._extensions:
-            self._to_send.append((Stage.DATA, 0))
         return self._next_commands()
 
     def _next_commands(self) -> bytes:
@@ -101,17 +104,18 @@ class Exchange:
 
     def _command(self, stage: Stage, index: int) -> bytes:
         if stage is Stage.MAIL:
-            return b"MAIL FROM:%b%b\r\n" % (self._envelope.sender.path, self._parameters())
-        if stage is Stage.RCPT:
-            return b"RCPT TO:%b\r\n" % self._envelope.recipients[index].address.path
-        return b"DATA\r\n"
+            return self._mail_command()
+        return self._rcpt_command(index) if stage is Stage.RCPT else b"DATA\r\n"
 
-    def _parameters(self) -> bytes:
+    def _rcpt_command(self, index: int) -> bytes:
+        return b"RCPT TO:%b\r\n" % self._envelope.recipients[index].address.path
+
+    def _mail_command(self) -> bytes:
         words = b" SIZE=%d" % self._size if b"SIZE" in self._extensions else b""
         body = self._envelope.parameters.get(b"BODY", b"").upper()
         if body == b"8BITMIME" and b"8BITMIME" in self._extensions:
             words += b" BODY=8BITMIME"
-        return words
+        return b"MAIL FROM:%b%b\r\n" % (self._envelope.sender.path, words)
 
     # -- what comes in
 
@@ -124,41 +128,41 @@ class Exchange:
 
     def receive(self, reply: Reply) -> bytes:
         """Take a reply; the commands to send now. The caller looks at ``state`` afterwards."""
-        if reply.code == 421:
-            return self.fail(Event.CLOSING, reply)
-        if self.state is State.CONTENT:
-            return self._answered_early(reply)
-        if not self._expected and self.state is not State.RESET:
-            return self.fail(Event.NONSENSE, reply, "a reply that nothing asked for")
-        if self.state is State.RESET:
-            self.state = State.DONE if reply.positive else State.BROKEN
-            return b""
+        if reply.code == 421 or not self._expected:
+            return self._receive_apart(reply)
         stage, index = self._expected[0]
-        if not self._fits(stage, reply):
+        good = reply.code == 354 if stage is Stage.DATA else reply.positive
+        if not good and reply.code < 400:
             return self.fail(Event.NONSENSE, reply, f"{reply.code} to {stage.value}")
         self._expected.popleft()
-        return self._note(stage, index, reply)
-
-    def _fits(self, stage: Stage, reply: Reply) -> bool:
-        if stage is Stage.DATA:
-            return reply.code == 354 or reply.code >= 400
-        return reply.positive or reply.code >= 400
-
-    def _note(self, stage: Stage, index: int, reply: Reply) -> bytes:
         if stage is Stage.DOT:
-            event = Event.ACCEPTED if reply.positive else Event.REFUSED
-            self._settle_accepted(Verdict(event, stage, reply))
-            self.state = State.DONE
-            return b""
+            return self._judged(reply, good)
         if stage is Stage.MAIL:
             self._mail = reply
         elif stage is Stage.DATA:
             self._data = reply
-        elif reply.positive:
+        elif good:
             self._accepted.append(index)
         else:
             self._refused[index] = reply
         return b"" if self._expected else self._decide()
+
+    def _receive_apart(self, reply: Reply) -> bytes:
+        """A reply that is none to MAIL, RCPT, DATA or the dot."""
+        if reply.code == 421:
+            return self.fail(Event.CLOSING, reply)
+        if self.state is State.CONTENT:
+            return self._answered_early(reply)
+        if self.state is not State.RESET:
+            return self.fail(Event.NONSENSE, reply, "a reply that nothing asked for")
+        self.state = State.DONE if reply.positive else State.BROKEN
+        return b""
+
+    def _judged(self, reply: Reply, good: bool) -> bytes:
+        """The reply to the dot is in."""
+        self._settle_accepted(Verdict(Event.ACCEPTED if good else Event.REFUSED, Stage.DOT, reply))
+        self.state = State.DONE
+        return b""
 
     def _decide(self) -> bytes:
         """All that was sent is answered: go on, go to the data, or give up."""
@@ -226,6 +230,9 @@ class Exchange:
 
     def _settle_accepted(self, verdict: Verdict) -> None:
         """``verdict`` for the accepted recipients, its own refusal for each other one."""
+        if not self._refused:
+            self._settle(verdict)
+            return
         self.verdicts = [
             Verdict(Event.REFUSED, Stage.RCPT, self._refused[index])
             if index in self._refused

@@ -31,27 +31,31 @@ def _whole(line: bytes) -> Reply | None:
 class ReplyReader:
     """Fed with what a backend sends."""
 
-    __slots__ = ("_code", "_lines", "_size", "_unread")
+    __slots__ = ("_code", "_lines", "_size", "_to_come", "_unread")
 
     def __init__(self) -> None:
         self._unread = b""
         self._code = b""
         self._lines: list[bytes] = []
         self._size = 0
+        # Whole lines of the same read, behind the one that is being taken.
+        self._to_come = 0
 
     @property
     def empty(self) -> bool:
         """Whether nothing has come beyond the reply that was taken last."""
-        return not self._unread and not self._lines
+        return not self._to_come and not self._unread and not self._lines
 
     def feed(self, data: bytes) -> Iterator[Reply]:
         """The replies that ``data`` completes, each as soon as it is asked for.
 
         :raise NotAReply: after the replies that were good; the connection is of no more use.
         """
-        self._unread += data
-        while (end := self._unread.find(b"\n")) >= 0:
-            line, self._unread = self._unread[:end], self._unread[end + 1 :]
+        lines = (self._unread + data if self._unread else data).split(b"\n")
+        self._unread = lines.pop()
+        self._to_come = len(lines)
+        for line in lines:
+            self._to_come -= 1
             reply = self._take(line)
             if reply is not None:
                 yield reply

@@ -10,7 +10,6 @@ and commands fall out of step closes the connection.
 from collections.abc import Callable
 from typing import Protocol
 
-from twisted.internet.defer import Deferred
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 
@@ -68,7 +67,7 @@ class BackendSession(Opening):
         self._refusals = 0
         self._exchange: Exchange | None = None
         self._job: Job | None = None
-        self._result: Deferred[list[Outcome]] | None = None
+        self._done: Callable[[list[Outcome]], None] | None = None
         self._sent: float | None = None
 
     # -- what the pool asks
@@ -142,10 +141,11 @@ class BackendSession(Opening):
 
     # -- one transaction
 
-    def send(self, job: Job) -> "Deferred[list[Outcome]]":
+    def send(self, job: Job, done: Callable[[list[Outcome]], None]) -> None:
         """Hand over one message; the connection is ready.
 
-        :return: Deferred of one outcome per recipient; ``give_up`` ends it without one.
+        :param done: called once, with one outcome per recipient; after ``give_up`` not at all. It
+            raises nothing.
         """
         self.phase = Phase.BUSY
         self.messages += 1
@@ -156,19 +156,19 @@ class BackendSession(Opening):
         self._deadline = job.deadline
         self._sent = None
         self._exchange = exchange = Exchange(job.envelope, size, self.extensions, job.atomic)
-        result: Deferred[list[Outcome]] = Deferred()
-        self._result = result
+        self._done = done
+        self._last = True
         commands = exchange.begin()
         if commands:
             self.transport.write(commands)
         self._follow(exchange)
-        return result
 
     def _follow(self, exchange: Exchange) -> None:
         """Do what the exchange's state asks for."""
         state = exchange.state
         if state is State.ENVELOPE:
-            self._await_reply()
+            if self._last:
+                self._await_reply()
         elif state is State.CONTENT:
             self._send_content()
         elif state is State.RESET:
@@ -205,36 +205,40 @@ class BackendSession(Opening):
 
     def _finish(self) -> None:
         """The transaction is over and the connection clean."""
-        report = self._outcomes()
+        done, outcomes = self._done, self._outcomes()
+        self._done = self._job = None
         self._watch.disarm()
         self.phase = Phase.IDLE
+        # Idle before the outcome is told: whoever hears it may have the next message at hand.
         if self.owner is not None:
             self.owner.idle(self)
-        report()
+        if done is not None:
+            done(outcomes)
 
     def _report(self) -> None:
-        self._outcomes()()
+        """Tell the outcomes to who waits for them, once; the job is forgotten."""
+        done, outcomes = self._done, self._outcomes()
+        self._done = self._job = None
+        if done is not None:
+            done(outcomes)
 
-    def _outcomes(self) -> Callable[[], None]:
-        """What tells the outcomes to who waits for them, once; the job is forgotten."""
-        result, job, exchange = self._result, self._job, self._exchange
-        self._result = self._job = None
-        if result is None or job is None or exchange is None or exchange.verdicts is None:
-            return _nothing
-        if any(verdict.event is Event.REFUSED for verdict in exchange.verdicts):
+    def _outcomes(self) -> list[Outcome]:
+        job, exchange = self._job, self._exchange
+        if job is None or exchange is None or exchange.verdicts is None:
+            return []
+        name, sent = self.peer_name, self._sent
+        outcomes = []
+        for recipient, v in zip(job.envelope.recipients, exchange.verdicts, strict=True):
+            outcomes.append(Outcome(recipient, v.event, v.stage, v.reply, name, v.detail, sent))
+        if any(outcome.event is Event.REFUSED for outcome in outcomes):
             self._refusals += 1
-        name = self.peer_name
-        outcomes = [
-            Outcome(recipient, v.event, v.stage, v.reply, name, v.detail, self._sent)
-            for recipient, v in zip(job.envelope.recipients, exchange.verdicts, strict=True)
-        ]
-        return lambda: result.callback(outcomes)
+        return outcomes
 
     # -- ends
 
     def give_up(self) -> None:
         """Forget the job and close: nothing is sent that could still be kept back."""
-        self._result = self._job = None
+        self._done = self._job = None
         self.abort()
 
     @property
@@ -274,7 +278,3 @@ class BackendSession(Opening):
         if self.owner is not None:
             self.owner.gone(self)
         self._fail_exchange(Event.DROPPED, reason.getErrorMessage())
-
-
-def _nothing() -> None:
-    """No one waits."""

@@ -133,6 +133,7 @@ class HandOver:
         "_job",
         "_next_server",
         "_result",
+        "_reused",
         "_servers",
         "_session",
         "_target",
@@ -147,6 +148,7 @@ class HandOver:
         self._clock = clock
         self._servers = target.hosts.order(job.next_hop)
         self._next_server = 0
+        self._reused = False
         self._session: BackendSession | None = None
         self._waiting: Deferred[Any] | None = None
         self._result: Deferred[list[Outcome]] = Deferred(self._cancelled)
@@ -157,15 +159,11 @@ class HandOver:
         return self._result
 
     @property
-    def _pool(self) -> Pool[BackendSession]:
-        return self._target.pool(self._server, self._job.next_hop)
-
-    @property
     def _server(self) -> Server:
         return self._servers[self._next_server]
 
     def _try_next(self, fresh: bool = False) -> None:
-        pool = self._pool
+        pool = self._target.pool(self._server, self._job.next_hop)
         session = None if fresh else pool.take()
         if session is not None:
             self._send(session)
@@ -204,14 +202,26 @@ class HandOver:
 
     def _send(self, session: BackendSession) -> None:
         self._session = session
-        reused = session.messages > 0
-        session.send(self._job).addCallback(self._sent, reused).addErrback(self._fault)
+        self._reused = session.messages > 0
+        try:
+            session.send(self._job, self._sent)
+        except Exception:
+            self._fault(Failure())
 
-    def _sent(self, outcomes: list[Outcome], reused: bool) -> None:
+    def _sent(self, outcomes: list[Outcome]) -> None:
+        """The session is done; what goes wrong in here is nothing of its."""
         self._session = None
+        try:
+            self._weigh(outcomes)
+        except Exception:
+            self._fault(Failure())
+
+    def _weigh(self, outcomes: list[Outcome]) -> None:
         # 421 to the dot is no stale connection: the message has been judged.
-        stale = any(o.event in STALE and o.stage is not Stage.DOT for o in outcomes)
-        if stale and reused and self._clock.seconds() < self._job.deadline:
+        stale = self._reused and any(
+            outcome.event in STALE and outcome.stage is not Stage.DOT for outcome in outcomes
+        )
+        if stale and self._clock.seconds() < self._job.deadline:
             self._try_next(fresh=True)
         else:
             self._finish(outcomes)

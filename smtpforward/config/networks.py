@@ -2,6 +2,7 @@
 
 import ipaddress
 from collections.abc import Iterable
+from functools import lru_cache
 
 IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 IPV4_MAPPED = ipaddress.IPv6Network("::ffff:0:0/96")
@@ -27,6 +28,8 @@ class Networks:
 
     def __init__(self, networks: Iterable[IPNetwork] = ()) -> None:
         self._by_prefix: dict[tuple[int, int], set[int]] = {}
+        # The same clients come again and again.
+        self._holds = lru_cache(maxsize=4096)(self._look_up)
         for network in networks:
             shift = network.max_prefixlen - network.prefixlen
             known = self._by_prefix.setdefault((network.version, shift), set())
@@ -34,6 +37,9 @@ class Networks:
 
     def __contains__(self, ip: object) -> bool:
         """Whether ``ip`` (text) is inside; an IPv4-mapped IPv6 address counts as IPv4."""
+        return self._holds(ip)
+
+    def _look_up(self, ip: object) -> bool:
         try:
             address = ipaddress.ip_address(str(ip).partition("%")[0])
         except ValueError:

@@ -36,10 +36,11 @@ def make_monotonic(reactor: Any) -> None:
 class Watch:
     """Calls ``expired`` when the armed time has passed."""
 
-    __slots__ = ("_at", "_call", "_clock", "_due", "_expired")
+    __slots__ = ("_at", "_call", "_clock", "_due", "_expired", "_now")
 
     def __init__(self, clock: Clock, expired: Callable[[], None]) -> None:
         self._clock = clock
+        self._now = clock.seconds
         self._expired = expired
         self._due: float | None = None
         self._call: IDelayedCall | None = None
@@ -53,16 +54,15 @@ class Watch:
 
     def arm(self, seconds: float) -> None:
         """Expire in ``seconds`` from now, in place of whatever was armed before."""
-        self.arm_until(self._clock.seconds() + seconds)
+        self._due = due = self._now() + seconds
+        if self._call is None or self._at > due:
+            self._reschedule(due)
 
     def arm_until(self, due: float) -> None:
         """Expire at ``due`` on the clock."""
         self._due = due
-        if self._call is None:
-            self._schedule(due)
-        elif self._at > due:
-            self._call.cancel()
-            self._schedule(due)
+        if self._call is None or self._at > due:
+            self._reschedule(due)
 
     def disarm(self) -> None:
         """Do not expire. The reactor's call may stay, to be used again."""
@@ -74,6 +74,11 @@ class Watch:
         if self._call is not None:
             self._call.cancel()
             self._call = None
+
+    def _reschedule(self, due: float) -> None:
+        if self._call is not None:
+            self._call.cancel()
+        self._schedule(due)
 
     def _schedule(self, due: float) -> None:
         self._at = due

@@ -31,11 +31,13 @@ class WriteThrough:
             and not self._writeDisconnected
             and not self.TLS
         ):
-            sent = self.writeSomeData(data)
-            if isinstance(sent, int) and sent > 0:
-                if sent == len(data):
-                    return
-                data = data[sent:]
+            try:
+                sent = self.socket.send(data)
+            except OSError:
+                sent = 0  # Full, or broken: Twisted's own attempt finds out which.
+            if sent == len(data):
+                return
+            data = data[sent:]
         super().write(data)  # type: ignore[misc]
 
 
@@ -61,9 +63,6 @@ class WriteThroughReactor:
 
     def __init__(self, reactor: Any) -> None:
         self._reactor = reactor
-        # Asked for with every read: not through __getattr__.
-        self.seconds = reactor.seconds
-        self.callLater = reactor.callLater
         directlyProvides(self, providedBy(reactor))
 
     def __getattr__(self, name: str) -> Any:

@@ -59,6 +59,11 @@ class Phase(enum.Enum):
     CLOSING = "of no interest any more"
 
 
+@lru_cache(maxsize=16)
+def _greeting(host: bytes) -> Reply:
+    return Reply(220, (host + b" ESMTP smtpforward",))
+
+
 @lru_cache(maxsize=256)
 def _method_name(protocol: Any, command: bytes) -> str | None:
     """The method for a verb, by Twisted's names; its own look-up raises for bytes above 127."""
@@ -164,7 +169,7 @@ class Conversation(smtp.ESMTP):
         if refusal is not None:
             self._send_and_close(refusal)
         elif not self._pipelined():
-            self._send(Reply(220, (self.host + b" ESMTP smtpforward",)))
+            self._send(_greeting(self.host))
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self.phase = Phase.CLOSING
@@ -216,30 +221,28 @@ class Conversation(smtp.ESMTP):
         if self.phase is Phase.CLOSING:
             return
         self._unread.append(data)
-        self._pump()
+        if not self._pumping:
+            self._pump()
 
     def _pump(self) -> None:
         """Take commands while none is being answered."""
-        if self._pumping:
-            return
         self._pumping = True
         try:
-            while self._unread:
-                if self.phase is Phase.COMMAND or self.phase is Phase.LOGIN:
-                    if not self._take_line():
-                        break
-                elif self.phase is Phase.DATA:
-                    self._data_received(self._unread.take_all())
-                else:
+            # Message data never waits here: what came before 354 was cut off.
+            while self.phase is Phase.COMMAND or self.phase is Phase.LOGIN:
+                login = self.phase is Phase.LOGIN
+                line = self._unread.take(sasl.MAX_LINE if login else 0)
+                if line is None:
                     break
+                self._take_line(line, login)
         finally:
             self._pumping = False
-        if self._unread or self._paused:
-            self._bound_unread()
-
-    def _bound_unread(self) -> None:
-        """Pause the transport only above the bound: a paused one notices no end."""
         waiting = len(self._unread)
+        if self._paused or waiting > UNREAD_LIMIT:
+            self._bound_unread(waiting)
+
+    def _bound_unread(self, waiting: int) -> None:
+        """Pause the transport only above the bound: a paused one notices no end."""
         if waiting > UNREAD_LIMIT and not self._paused:
             self._paused = True
             self.transport.pauseProducing()
@@ -247,12 +250,8 @@ class Conversation(smtp.ESMTP):
             self._paused = False
             self.transport.resumeProducing()
 
-    def _take_line(self) -> bool:
-        """Answer one command, or line of a login; whether there was a whole line."""
-        login = self.phase is Phase.LOGIN
-        line = self._unread.take(sasl.MAX_LINE if login else 0)
-        if line is None:
-            return False
+    def _take_line(self, line: bytes | Breach, login: bool) -> None:
+        """Answer one command, or one line of a login."""
         self.phase = Phase.ANSWERING
         if isinstance(line, Breach) and line is not Breach.LENGTH:
             self._cut_off(_BREACHES[line])
@@ -262,7 +261,6 @@ class Conversation(smtp.ESMTP):
             self._reply(answers.LINE_TOO_LONG)
         else:
             self.state_COMMAND(line)
-        return True
 
     def state_COMMAND(self, line: bytes) -> None:
         verb, _, rest = line.strip().partition(b" ")
@@ -283,16 +281,20 @@ class Conversation(smtp.ESMTP):
         except Exception:
             self._failed(Failure(), then)
             return
-        if isinstance(answer, Deferred):
+        if answer is not None and isinstance(answer, Deferred):
             answer.addCallbacks(
                 self._answered, self._failed, callbackArgs=(then,), errbackArgs=(then,)
-            ).addErrback(self._broken)
+            )
         else:
             then(answer)
 
     def _answered(self, answer: Any, then: Callable[[Any], None]) -> None:
-        if self.phase is not Phase.CLOSING:
+        if self.phase is Phase.CLOSING:
+            return
+        try:
             then(answer)
+        except Exception:
+            self._broken(Failure())
 
     def _failed(self, failure: Failure, then: Callable[[Any], None]) -> None:
         """The unforeseen refuses the step, for now."""
@@ -312,12 +314,12 @@ class Conversation(smtp.ESMTP):
 
     def _reply(self, reply: Reply) -> None:
         """Answer a command, and count it where it was wrong."""
-        last = self._errors.spend(reply)
-        if last is not None:
+        last = self._errors.spend(reply) if reply.code >= 500 else None
+        if last is None:
+            self._send(reply)
+        else:
             self._send(reply, Phase.ANSWERING)
             self._send_and_close(last)
-        else:
-            self._send(reply)
 
     def _send(self, reply: Reply, phase: Phase = Phase.COMMAND) -> None:
         """The one way out of ANSWERING."""
@@ -334,7 +336,8 @@ class Conversation(smtp.ESMTP):
         self._watch.arm(self._settings.inactivity_timeout)
         if phase is Phase.COMMAND and self.factory.draining:
             self.shut_down()
-        self._pump()
+        if not self._pumping:
+            self._pump()
 
     def _send_and_close(self, reply: Reply) -> None:
         self.transport.write(reply.wire())

@@ -34,31 +34,32 @@ class CommandLines:
 
     def append(self, data: bytes) -> None:
         """More has come."""
-        self._unread = self._unread[self._at :] + data if self else data
-        self._at = 0
+        if self._unread:
+            data = self._unread[self._at :] + data
+            self._at = 0
+        self._unread = data
 
     def take(self, limit: int = 0) -> bytes | Breach | None:
         """The next line without its CRLF, or ``None`` while it is not whole.
 
         :param limit: for this line, in place of the usual one.
         """
+        unread, at = self._unread, self._at
+        if not unread:
+            return None
         limit = limit or self._limit
-        end = self._unread.find(b"\n", self._at)
+        end = unread.find(b"\n", at)
         if end < 0:
-            return Breach.ENDLESS if len(self) > limit else None
-        line = self._unread[self._at : end - 1]
-        whole = self._unread[end - 1 : end] == b"\r" and end > self._at
-        length = end + 1 - self._at
-        self._at = end + 1
-        if not whole or b"\r" in line or b"\0" in line:
+            return Breach.ENDLESS if len(unread) - at > limit else None
+        line = unread[at : end + 1]
+        if end + 1 == len(unread):
+            self._unread = b""
+            self._at = 0
+        else:
+            self._at = end + 1
+        if not line.endswith(b"\r\n") or b"\0" in line or line.find(b"\r") != len(line) - 2:
             return Breach.NEWLINE
-        return Breach.LENGTH if length > limit else line
-
-    def take_all(self) -> bytes:
-        """Everything that waits."""
-        rest = self._unread[self._at :]
-        self.clear()
-        return rest
+        return Breach.LENGTH if len(line) > limit else line[:-2]
 
     def clear(self) -> None:
         """Forget what waits."""

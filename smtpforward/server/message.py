@@ -64,8 +64,8 @@ OWN_RECEIVED_LIMIT = 5
 
 def loops(content: Content, me: str, max_received: int) -> bool:
     """Whether the header shows a mail loop: too many hops, or this one for the fifth time."""
-    header = b"\n" + content.header(HEADER_LIMIT).lower()
-    hops = header.count(b"\nreceived:")
+    header = content.header(HEADER_LIMIT).lower()
+    hops = header.count(b"\nreceived:") + header.startswith(b"received:")
     if hops >= max_received:
         return True
     if hops < OWN_RECEIVED_LIMIT:

@@ -5,6 +5,7 @@ hold.
 """
 
 import enum
+from functools import lru_cache
 
 from twisted.cred.credentials import ICredentials
 
@@ -28,6 +29,11 @@ class Hello(enum.Enum):
     NOT = "not yet"
     PLAIN = "HELO"
     EXTENDED = "EHLO"
+
+
+@lru_cache(maxsize=16)
+def _greeted(*lines: bytes) -> Reply:
+    return Reply(250, lines)
 
 
 class GatewaySMTP(Conversation):
@@ -69,12 +75,12 @@ class GatewaySMTP(Conversation):
     def _greet_plainly(self, refusal: Reply | None) -> None:
         if refusal is None:
             self._hello = Hello.PLAIN
-        self._reply(refusal or Reply(250, (self.host,)))
+        self._reply(refusal or _greeted(self.host))
 
     def _greet_extended(self, refusal: Reply | None) -> None:
         if refusal is None:
             self._hello = Hello.EXTENDED
-        self._reply(refusal or Reply(250, (self.host, *self.listExtensions().split(b"\n"))))
+        self._reply(refusal or _greeted(self.host, *self.listExtensions().split(b"\n")))
 
     def extensions(self) -> dict[bytes, list[bytes] | None]:
         offered: dict[bytes, list[bytes] | None] = {

@@ -2,6 +2,7 @@
 
 import re
 import time
+from functools import lru_cache
 
 from smtpforward.envelope import Client
 
@@ -21,17 +22,23 @@ def received_line(client: Client, me: str, transaction: str, recipient: bytes) -
     :param recipient: named in ``for`` when the message has just one; empty leaves that out, so
         that no recipient learns of another (RFC 5321 7.6). So does one longer than a path may be.
     """
-    literal = f"IPv6:{client.ip}" if ":" in client.ip else client.ip
-    helo = _SAFE.sub(b"?", client.helo)[:255] or b"unknown"
-    return b"Received: from %b (%b [%b])\r\n\tby %b with %b id %b%b;\r\n\t%b\r\n" % (
-        helo,
-        client.name.encode("ascii"),
-        literal.encode("ascii"),
-        me.encode("ascii"),
-        client.transmission.encode("ascii"),
+    return b"%b id %b%b;\r\n\t%b\r\n" % (
+        _from_and_by(client, me),
         transaction.encode("ascii"),
         b"\r\n\tfor " + recipient if 0 < len(recipient) <= MAX_PATH else b"",
         date_of(int(time.time())),
+    )
+
+
+@lru_cache(maxsize=1024)
+def _from_and_by(client: Client, me: str) -> bytes:
+    """What is the same for all messages of a connection."""
+    literal = f"IPv6:{client.ip}" if ":" in client.ip else client.ip
+    helo = _SAFE.sub(b"?", client.helo)[:255] or b"unknown"
+    words = (client.name, literal, me, client.transmission)
+    return b"Received: from %b (%b [%b])\r\n\tby %b with %b" % (
+        helo,
+        *(word.encode("ascii") for word in words),
     )
 
 

@@ -18,7 +18,7 @@ from smtpforward.dispatch import Dispatcher
 from smtpforward.envelope import Address, Client, Recipient
 from smtpforward.interfaces import ISession
 from smtpforward.net.clock import Clock
-from smtpforward.record import Transaction, new_id
+from smtpforward.record import Transaction, log_line, new_id
 from smtpforward.reply import Reply
 from smtpforward.server.delivery import Refusal, RoutingDelivery
 from smtpforward.server.message import Message
@@ -43,6 +43,8 @@ class GatewaySession:
     ) -> None:
         relays = client.ip in settings().access.relays
         self.client = attrs.evolve(client, relaying_by="relay_acl_allow") if relays else client
+        # As Twisted's interfaces have it: the name and the address.
+        self._helo = (b"", client.ip.encode("ascii"))
         self._settings = settings
         self._dispatcher = dispatcher
         self._clock = clock
@@ -59,6 +61,7 @@ class GatewaySession:
         """Every name is taken, and kept."""
         protocol = "ESMTP" if extended else "SMTP"
         self.client = attrs.evolve(self.client, helo=name, protocol=protocol)
+        self._helo = (name, self.client.ip.encode("ascii"))
         return None
 
     def authenticated(self, user: str) -> Reply | None:
@@ -112,14 +115,9 @@ class GatewaySession:
         answer = message.eomReceived()
         if isinstance(answer, Deferred):
             self._handing_over = answer
-            answer.addBoth(self._handed_over)
         else:
             self._log_refused(transaction, content.size, answer)
         return answer
-
-    def _handed_over(self, result: Reply) -> Reply:
-        self._handing_over = None
-        return result
 
     def discarded(self, reply: Reply) -> Reply:
         """``reply`` with the transaction's id; the log says what became of the message."""
@@ -132,23 +130,20 @@ class GatewaySession:
 
     def _log_refused(self, transaction: Transaction, size: int, reply: Reply) -> None:
         transaction.size = size
-        self.log.info("{line}", line=transaction.line(reply, self._clock.seconds()))
+        log_line(self.log, transaction.line(reply, self._clock.seconds()))
 
     def _log(self, transaction: Transaction, reply: Reply, refused: Recipient | None) -> None:
         """One line for a sender or a recipient that was refused at its command."""
         only = attrs.evolve(transaction, recipients=[refused] if refused else [])
-        self.log.info("{line}", line=only.line(reply, self._clock.seconds()))
+        log_line(self.log, only.line(reply, self._clock.seconds()))
 
     def reset(self) -> None:
         """Forget the transaction."""
-        self._sender = self._delivery = self._to_message = None
+        self._sender = self._delivery = self._to_message = self._handing_over = None
 
     def closed(self) -> None:
         """The client has gone: give up a hand-over that has not come to its dot."""
-        if self._handing_over is not None:
-            self._handing_over.cancel()
+        handing_over = self._handing_over
         self.reset()
-
-    @property
-    def _helo(self) -> tuple[bytes, bytes]:
-        return (self.client.helo, self.client.ip.encode("ascii"))
+        if handing_over is not None:
+            handing_over.cancel()

@@ -23,14 +23,8 @@ def _haraka(test: str, file: str, before: str, after: str) -> Guard:
     return Guard(f"{MODULE}.HarakaTraps.{test}", file, before, after)
 
 
-ONE_AT_A_TIME = (
-    "                if self.phase is Phase.COMMAND or self.phase is Phase.LOGIN:\n"
-    "                    if not self._take"
-)
-MANY_AT_A_TIME = (
-    "                if self.phase in (Phase.COMMAND, Phase.ANSWERING):\n"
-    "                    if not self._take"
-)
+ONE_AT_A_TIME = "            while self.phase is Phase.COMMAND or self.phase is Phase.LOGIN:\n"
+MANY_AT_A_TIME = "            while self.phase in (Phase.COMMAND, Phase.ANSWERING):\n"
 OFFERED = '            b"PIPELINING": None,\n'
 
 GUARDS = [
@@ -156,7 +150,7 @@ GUARDS = [
     _server(
         "test_a_command_without_an_end_is_cut_off",
         "smtpforward/server/lines.py",
-        "return Breach.ENDLESS if len(self) > limit else None",
+        "return Breach.ENDLESS if len(unread) - at > limit else None",
         "return None",
     ),
     _server(
@@ -168,8 +162,8 @@ GUARDS = [
     _server(
         "test_no_bare_cr_or_nul_in_a_command",
         "smtpforward/server/lines.py",
-        r'if not whole or b"\r" in line or b"\0" in line:',
-        "if not whole:",
+        r'if not line.endswith(b"\r\n") or b"\0" in line or line.find(b"\r") != len(line) - 2:',
+        r'if not line.endswith(b"\r\n"):',
     ),
     _server(
         "test_no_bare_lf_reaches_the_message",
