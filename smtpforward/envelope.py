@@ -70,6 +70,19 @@ class Client:
     user: str = ""
     tls: bool = False
 
+    def let_in(self, by: str) -> "Client":
+        """The same client, which may relay because of ``by``."""
+        return Client(
+            *(self.ip, self.port, self.name, self.helo, self.protocol, by, self.user, self.tls)
+        )
+
+    def saying(self, helo: bytes, protocol: str) -> "Client":
+        """The same client after HELO or EHLO: once a connection, so made without detours."""
+        return Client(
+            *(self.ip, self.port, self.name, helo, protocol),
+            *(self.relaying_by, self.user, self.tls),
+        )
+
     @property
     def transmission(self) -> str:
         """The ``with`` keyword of ``Received`` (RFC 3848), which has no variants of plain SMTP."""

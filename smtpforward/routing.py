@@ -56,7 +56,12 @@ class Accept:
 
     route: Route
     way: Way
-    why: str
+    reasons: tuple[str, ...]
+
+    @property
+    def why(self) -> str:
+        """All reasons in one line."""
+        return "; ".join(self.reasons)
 
 
 @frozen(slots=True)
@@ -106,10 +111,11 @@ def decide(
         return Refuse(answers.OTHER_ROUTE, f"the way of {chosen} differs from the first one's")
     if taken is not None and way.alone:
         return Refuse(answers.ONE_RECIPIENT, "one_message_per_rcpt: one recipient a transaction")
-    why = f"{why}; {chosen}; {_why_delivery(route, client.relaying)}"
+    reasons = (why, chosen, _why_delivery(route, client.relaying))
     if way.next_hop is None:
+        why = "; ".join(reasons)
         return Refuse(answers.NO_QUEUE, f"{why}: there is no outbound queue", fault=True)
-    return Accept(route, way, why)
+    return Accept(route, way, reasons)
 
 
 def way_of(route: Route, relaying: bool) -> Way:

@@ -4,6 +4,7 @@ Failure policy: settings that are wrong stop the start with exit code 78 and eve
 standard error, before anything listens; so does an address that cannot be listened on, with 1.
 """
 
+import gc
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -130,4 +131,6 @@ def makeService(options: Options) -> IService:
             print(problem, file=sys.stderr)
         sys.exit(EX_CONFIG)
     make_monotonic(reactor)
+    # What is there by now stays: the collector need not look at it again and again.
+    gc.freeze()
     return Gateway(settings, WriteThroughReactor(reactor), options["listen"], clock=reactor)

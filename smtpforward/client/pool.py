@@ -140,7 +140,7 @@ class Pool(Generic[C]):
         self._connecting: set[Waiter[C]] = set()
         self._busy: set[C] = set()
         self._closing: set[C] = set()
-        # The most recently used at the right; since when each is idle.
+        # The most recently used at the right; until when each may lie idle.
         self._idle: dict[C, float] = {}
         self._waiting: deque[Waiter[C]] = deque()
         self._numbers = itertools.count()
@@ -179,8 +179,8 @@ class Pool(Generic[C]):
         """An idle connection at once, the most recently used one; ``None`` where none is."""
         now = self._clock.seconds()
         while self._idle and self._life is not Life.ENDING:
-            connection, since = self._idle.popitem()
-            if now - since < self._bounds.idle and not connection.is_worn(self._bounds, now):
+            connection, until = self._idle.popitem()
+            if now < until and not connection.is_worn(self._bounds, now):
                 self._busy.add(connection)
                 return connection
             self._retire(connection)
@@ -308,8 +308,10 @@ class Pool(Generic[C]):
         elif self._life is Life.WINDING_DOWN:
             self._retire(connection)
         else:
-            self._idle[connection] = now
-            self._expire_by(min(now + self._bounds.idle, connection.worn_at(self._bounds)))
+            until = min(now + self._bounds.idle, connection.worn_at(self._bounds))
+            self._idle[connection] = until
+            if self._expiry.due is None or until < self._expiry.due:
+                self._expiry.arm_until(until)
 
     def _fresh_ones_first(self) -> int:
         """How many jobs at the head of the queue want a new connection."""
@@ -352,15 +354,10 @@ class Pool(Generic[C]):
     def _retire_oldest(self) -> None:
         self._retire(next(iter(self._idle)))
 
-    def _expire_by(self, due: float) -> None:
-        if self._expiry.due is None or due < self._expiry.due:
-            self._expiry.arm_until(due)
-
     def _expire(self) -> None:
         now = self._clock.seconds()
         nearest: float | None = None
-        for connection, since in list(self._idle.items()):
-            due = min(since + self._bounds.idle, connection.worn_at(self._bounds))
+        for connection, due in list(self._idle.items()):
             if due <= now:
                 self._retire(connection)
             elif nearest is None or due < nearest:

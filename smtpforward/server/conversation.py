@@ -220,6 +220,12 @@ class Conversation(smtp.ESMTP):
             return
         if self.phase is Phase.CLOSING:
             return
+        if self.phase is Phase.COMMAND and not self._pumping:
+            line = self._unread.only(data)
+            if line is not None:
+                self.phase = Phase.ANSWERING
+                self.state_COMMAND(line)
+                return
         self._unread.append(data)
         if not self._pumping:
             self._pump()
@@ -336,7 +342,7 @@ class Conversation(smtp.ESMTP):
         self._watch.arm(self._settings.inactivity_timeout)
         if phase is Phase.COMMAND and self.factory.draining:
             self.shut_down()
-        if not self._pumping:
+        if self._unread and not self._pumping:
             self._pump()
 
     def _send_and_close(self, reply: Reply) -> None:

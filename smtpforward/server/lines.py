@@ -39,6 +39,18 @@ class CommandLines:
             self._at = 0
         self._unread = data
 
+    def only(self, data: bytes) -> bytes | None:
+        """The one whole and good line that ``data`` is, when nothing else waits.
+
+        That is what a client without pipelining sends; anything else goes through ``append``.
+        """
+        last = len(data) - 2
+        if self._unread or last + 2 > self._limit or data.find(b"\r\n") != last:
+            return None
+        if data.find(b"\n") != last + 1 or data.find(b"\r") != last or b"\0" in data:
+            return None
+        return data[:-2]
+
     def take(self, limit: int = 0) -> bytes | Breach | None:
         """The next line without its CRLF, or ``None`` while it is not whole.
 

@@ -42,7 +42,7 @@ class GatewaySession:
         clock: Clock,
     ) -> None:
         relays = client.ip in settings().access.relays
-        self.client = attrs.evolve(client, relaying_by="relay_acl_allow") if relays else client
+        self.client = client.let_in("relay_acl_allow") if relays else client
         # As Twisted's interfaces have it: the name and the address.
         self._helo = (b"", client.ip.encode("ascii"))
         self._settings = settings
@@ -60,7 +60,7 @@ class GatewaySession:
     def helo(self, name: bytes, extended: bool) -> Reply | None:
         """Every name is taken, and kept."""
         protocol = "ESMTP" if extended else "SMTP"
-        self.client = attrs.evolve(self.client, helo=name, protocol=protocol)
+        self.client = self.client.saying(name, protocol)
         self._helo = (name, self.client.ip.encode("ascii"))
         return None
 

@@ -306,7 +306,7 @@ GUARDS = [
     _pool(
         "OtherPoolTraps.test_idle_beyond_the_limit",
         POOL,
-        "self._expire_by(min(now + self._bounds.idle, connection.worn_at(self._bounds)))",
+        "self._expiry.arm_until(until)",
         "pass",
     ),
 ]
