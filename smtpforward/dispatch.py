@@ -104,7 +104,7 @@ class Dispatcher:
             if partial == "learn":
                 self._learn(transaction, outcomes)
             self._report(transaction, outcomes)
-        log_line(self.log, transaction.line(reply, self._clock.seconds()))
+        log_line(transaction.line(reply, self._clock.seconds()))
         return reply
 
     def _learn(self, transaction: Transaction, outcomes: Sequence[Outcome]) -> None:
@@ -138,7 +138,7 @@ class Dispatcher:
             self.log.failure("id={id}: hand-over failed", failure, id=transaction.id)
         reply = answers.signed(answers.LOCAL_FAULT, transaction.id)
         line = transaction.line(reply, self._clock.seconds())
-        log_line(self.log, f"{line} [the client went away]" if gone else line)
+        log_line(f"{line} [the client went away]" if gone else line)
         return reply
 
 

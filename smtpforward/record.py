@@ -18,6 +18,7 @@ from smtpforward.reply import Reply
 
 # Unique on this host, also across restarts: the counter starts at the time.
 _numbers = itertools.count(time.time_ns() >> 10)
+_log = Logger(namespace="smtpforward.mail")
 _STATUS = {2: "sent", 4: "deferred", 5: "bounced"}
 MAX_LOGGED_RECIPIENTS = 20
 
@@ -74,17 +75,17 @@ class Transaction:
         return self.outcomes[0] if self.outcomes else None
 
 
-def log_line(log: Logger, line: str) -> None:
+def log_line(line: str) -> None:
     """Put ``line`` into the log as it stands: a literal format costs least.
 
-    The event is what ``log.info`` would make, without its detours: there is one a message.
+    The event is what ``info`` would make, without its detours: there is one a message.
     """
-    log.observer(
+    _log.observer(
         {
-            "log_logger": log,
+            "log_logger": _log,
             "log_level": LogLevel.info,
-            "log_namespace": log.namespace,
-            "log_source": log.source,
+            "log_namespace": _log.namespace,
+            "log_source": None,
             "log_format": line.replace("{", "{{").replace("}", "}}"),
             "log_time": time.time(),
             "log_system": "mail",

@@ -187,7 +187,7 @@ def _print_own(event: LogEvent) -> None:
     """The gateway's lines of the log, without Twisted's and the receiving server's; all faults."""
     if "log_failure" in event:
         print(eventAsText(event), file=sys.stderr, flush=True)
-    elif event.get("log_namespace") == "smtpforward.dispatch.Dispatcher":
+    elif event.get("log_namespace") == "smtpforward.mail":
         text = formatEvent(event)
         if " relay=maildir " not in text:
             print(text, flush=True)

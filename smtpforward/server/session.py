@@ -7,7 +7,6 @@ from collections.abc import Callable
 
 import attrs
 from twisted.internet.defer import Deferred
-from twisted.logger import Logger
 from twisted.mail.interfaces import IMessageDeliveryFactory
 from zope.interface import implementer
 
@@ -31,8 +30,6 @@ class GatewaySession:
 
     :param settings: asked anew for each transaction.
     """
-
-    log = Logger()
 
     def __init__(
         self,
@@ -130,12 +127,12 @@ class GatewaySession:
 
     def _log_refused(self, transaction: Transaction, size: int, reply: Reply) -> None:
         transaction.size = size
-        log_line(self.log, transaction.line(reply, self._clock.seconds()))
+        log_line(transaction.line(reply, self._clock.seconds()))
 
     def _log(self, transaction: Transaction, reply: Reply, refused: Recipient | None) -> None:
         """One line for a sender or a recipient that was refused at its command."""
         only = attrs.evolve(transaction, recipients=[refused] if refused else [])
-        log_line(self.log, only.line(reply, self._clock.seconds()))
+        log_line(only.line(reply, self._clock.seconds()))
 
     def reset(self) -> None:
         """Forget the transaction."""
