@@ -14,6 +14,7 @@ import re
 import tempfile
 from collections.abc import Iterator
 
+HEADER_LIMIT = 1048576
 READ_SIZE = 256 * 1024
 SMALL = 1024  # pieces below are joined: each costs memory of its own
 BARE_NEWLINE = re.compile(rb"\r(?!\n)|(?<!\r)\n")
@@ -33,7 +34,16 @@ class Content:
     :ivar size: bytes stored, without the prefix.
     """
 
-    __slots__ = ("_chunks", "_fd", "_form", "_spool_after", "_spool_dir", "prefix", "size")
+    __slots__ = (
+        "_chunks",
+        "_fd",
+        "_form",
+        "_lowered",
+        "_spool_after",
+        "_spool_dir",
+        "prefix",
+        "size",
+    )
 
     def __init__(self, spool_dir: str, spool_after: int, form: Form = Form.WIRE) -> None:
         self.prefix = b""
@@ -42,6 +52,7 @@ class Content:
         self._spool_dir = spool_dir
         self._spool_after = spool_after
         self._chunks: list[bytes] = []
+        self._lowered: bytes | None = None
         self._fd = -1
 
     @classmethod
@@ -103,6 +114,15 @@ class Content:
         while piece := os.pread(self._fd, READ_SIZE, offset):
             offset += len(piece)
             yield piece
+
+    def lowered_header(self) -> bytes:
+        """The header in lower case, for searches; made once, of a message that is complete.
+
+        At most ``HEADER_LIMIT`` bytes of it.
+        """
+        if self._lowered is None:
+            self._lowered = self.header(HEADER_LIMIT).lower()
+        return self._lowered
 
     def header(self, limit: int) -> bytes:
         """The header section as stored, prefix left out: at most ``limit`` bytes of it."""

@@ -31,6 +31,7 @@ from smtpforward.server.factory import GatewayFactory
 EX_CONFIG = 78
 DEFAULT_DIRECTORY = "/etc/smtpforward"
 QUIT_TIME = 10.0
+GC_THRESHOLD = 10_000
 
 
 class Options(usage.Options):
@@ -131,6 +132,8 @@ def makeService(options: Options) -> IService:
             print(problem, file=sys.stderr)
         sys.exit(EX_CONFIG)
     make_monotonic(reactor)
-    # What is there by now stays: the collector need not look at it again and again.
+    # What is there by now stays, and what a message leaves is freed by its count of references:
+    # the collector need not look so often.
     gc.freeze()
+    gc.set_threshold(GC_THRESHOLD, 20, 20)
     return Gateway(settings, WriteThroughReactor(reactor), options["listen"], clock=reactor)

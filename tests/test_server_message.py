@@ -7,11 +7,11 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from smtpforward import answers
-from smtpforward.content import Content
+from smtpforward.content import HEADER_LIMIT, Content
 from smtpforward.dispatch import Dispatcher
 from smtpforward.job import Event
 from smtpforward.learned import LearnedRefusals
-from smtpforward.server.message import HEADER_LIMIT, Message, loops
+from smtpforward.server.message import Message, loops
 from tests.support import ME, TAKEN, ScriptedTarget, content, transaction
 
 OWN = b"Received: from a (b [192.0.2.1])\r\n\tby MX.example.net with ESMTP id 1;\r\n\tdate\r\n"

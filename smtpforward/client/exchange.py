@@ -131,8 +131,9 @@ class Exchange:
         if reply.code == 421 or not self._expected:
             return self._receive_apart(reply)
         stage, index = self._expected[0]
-        good = reply.code == 354 if stage is Stage.DATA else reply.positive
-        if not good and reply.code < 400:
+        code = reply.code
+        good = code == 354 if stage is Stage.DATA else 250 <= code <= 259
+        if not good and code < 400:
             return self.fail(Event.NONSENSE, reply, f"{reply.code} to {stage.value}")
         self._expected.popleft()
         if stage is Stage.DOT:

@@ -96,6 +96,7 @@ class Conversation(smtp.ESMTP):
         self._watch = Watch(clock, self._silent_too_long)
         self._errors = ErrorBudget(settings.limits)
         self._unread = CommandLines(settings.limits.line_length + EXTENSION_LENGTH)
+        self._patience = settings.inactivity_timeout
         self._pumping = False
         self._paused = False
 
@@ -193,7 +194,7 @@ class Conversation(smtp.ESMTP):
             peer.abort(self.transport)
         elif self.phase is Phase.ANSWERING:
             # It is we who owe something; the client's time does not run.
-            self._watch.arm(self._settings.inactivity_timeout)
+            self._watch.arm(self._patience)
         else:
             self.timeoutConnection()
 
@@ -215,7 +216,7 @@ class Conversation(smtp.ESMTP):
 
     def dataReceived(self, data: bytes) -> None:
         if self.phase is Phase.DATA:
-            self._watch.arm(self._settings.inactivity_timeout)
+            self._watch.arm(self._patience)
             self._data_received(data)
             return
         if self.phase is Phase.CLOSING:
@@ -339,7 +340,7 @@ class Conversation(smtp.ESMTP):
     def _await(self, phase: Phase) -> None:
         """The client's turn."""
         self.phase = phase
-        self._watch.arm(self._settings.inactivity_timeout)
+        self._watch.arm(self._patience)
         if phase is Phase.COMMAND and self.factory.draining:
             self.shut_down()
         if self._unread and not self._pumping:

@@ -45,7 +45,7 @@ class CommandLines:
         That is what a client without pipelining sends; anything else goes through ``append``.
         """
         last = len(data) - 2
-        if self._unread or last + 2 > self._limit or data.find(b"\r\n") != last:
+        if self._unread or last < 0 or last + 2 > self._limit:
             return None
         if data.find(b"\n") != last + 1 or data.find(b"\r") != last or b"\0" in data:
             return None

@@ -58,13 +58,12 @@ class Message:
             self.content.close()
 
 
-HEADER_LIMIT = 1048576
 OWN_RECEIVED_LIMIT = 5
 
 
 def loops(content: Content, me: str, max_received: int) -> bool:
     """Whether the header shows a mail loop: too many hops, or this one for the fifth time."""
-    header = content.header(HEADER_LIMIT).lower()
+    header = content.lowered_header()
     hops = header.count(b"\nreceived:") + header.startswith(b"received:")
     if hops >= max_received:
         return True

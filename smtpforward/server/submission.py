@@ -6,11 +6,10 @@ Mail of others is left as it is: whoever sent it first has had its turn.
 import re
 import time
 
-from smtpforward.content import Content
-from smtpforward.server.message import HEADER_LIMIT
+from smtpforward.content import HEADER_LIMIT, Content
 from smtpforward.server.received import date_of
 
-_FIELDS = re.compile(rb"^(date|message-id)[ \t]*:", re.IGNORECASE | re.MULTILINE)
+_FIELDS = re.compile(rb"^(date|message-id)[ \t]*:", re.MULTILINE)
 
 
 def missing_fields(content: Content, me: str, transaction: str) -> bytes:
@@ -18,13 +17,12 @@ def missing_fields(content: Content, me: str, transaction: str) -> bytes:
 
     A header that is too long to be looked through gets none: a second line would be worse.
     """
-    header = content.header(HEADER_LIMIT)
-    lowered = header.lower()
-    if b"\ndate:" in lowered and b"\nmessage-id:" in lowered:
+    header = content.lowered_header()
+    if b"\ndate:" in header and b"\nmessage-id:" in header:
         return b""
     if len(header) >= HEADER_LIMIT:
         return b""
-    there = {name.lower() for name in _FIELDS.findall(header)}
+    there = set(_FIELDS.findall(header))
     lines = b""
     if b"date" not in there:
         lines += b"Date: %b\r\n" % date_of(int(time.time()))

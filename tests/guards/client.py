@@ -50,7 +50,7 @@ GUARDS = [
     _client(
         "DialogueTraps.test_data_answered_250",
         EXCHANGE,
-        "good = reply.code == 354 if stage is Stage.DATA else reply.positive",
+        "good = code == 354 if stage is Stage.DATA else 250 <= code <= 259",
         "good = True",
     ),
     _client("DialogueTraps.test_250_before_the_dot", EXCHANGE, "if reply.code < 400:", "if False:"),

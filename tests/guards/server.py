@@ -187,7 +187,7 @@ GUARDS = [
     _around(
         "test_the_timeout_of_the_settings_holds",
         CONVERSATION,
-        "        self._watch.arm(self._settings.inactivity_timeout)\n        if phase is",
+        "        self._watch.arm(self._patience)\n        if phase is",
         "        self._watch.arm(600)\n        if phase is",
     ),
     _around("test_a_close_ends", CONVERSATION, "self._watch.arm(CLOSE_DEADLINE)", "pass"),
