@@ -125,10 +125,10 @@ class Opening(smtp.ESMTPSender):
 
     def abort(self) -> None:
         """Close at once."""
-        raise NotImplementedError
+        peer.abort(self.transport)
 
     def _silent_too_long(self) -> None:
-        raise NotImplementedError
+        self.abort()
 
     def _await_reply(self) -> None:
         due = self._clock.seconds() + self._timeouts.reply

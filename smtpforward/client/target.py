@@ -19,8 +19,9 @@ from zope.interface import implementer
 from smtpforward.client.connect import Connector
 from smtpforward.client.errors import ConnectFailed
 from smtpforward.client.hosts import RestingHosts
-from smtpforward.client.pool import Life, Pool
+from smtpforward.client.pool import Pool
 from smtpforward.client.session import BackendSession
+from smtpforward.client.waiters import Life
 from smtpforward.interfaces import IDeliver
 from smtpforward.job import Event, Job, NextHop, Outcome, Server, Stage
 from smtpforward.net.clock import Clock
