@@ -16,25 +16,23 @@ class Address:
     :ivar local: the local part as received, quotes included; empty for the null sender.
     :ivar domain: as received; empty for the null sender and for ``<postmaster>``.
     :ivar host: the domain to compare with: lower case.
+    :ivar path: as a path: ``<a@example.com>``, ``<>``, ``<postmaster>``.
     """
 
     local: bytes
     domain: bytes = b""
     host: str = field(init=False, default="", repr=False)
+    path: bytes = field(init=False, default=b"", eq=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
         object.__setattr__(self, "host", self.domain.decode("utf-8").lower())
+        object.__setattr__(self, "path", b"<%b>" % bytes(self))
 
     def __bytes__(self) -> bytes:
         return self.local + b"@" + self.domain if self.domain else self.local
 
     def __str__(self) -> str:
         return bytes(self).decode("utf-8")
-
-    @property
-    def path(self) -> bytes:
-        """The address as a path: ``<a@example.com>``, ``<>``, ``<postmaster>``."""
-        return b"<%b@%b>" % (self.local, self.domain) if self.domain else b"<%b>" % self.local
 
 
 NULL_SENDER = Address(b"")
