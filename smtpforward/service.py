@@ -23,6 +23,7 @@ from smtpforward.config import ConfigurationError, load
 from smtpforward.config.settings import Settings
 from smtpforward.dispatch import Dispatcher
 from smtpforward.learned import LearnedRefusals
+from smtpforward.logs import TextLog
 from smtpforward.net.clock import Clock, make_monotonic
 from smtpforward.net.tls import ClientContexts
 from smtpforward.net.writethrough import WriteThroughReactor
@@ -136,4 +137,7 @@ def makeService(options: Options) -> IService:
     # the collector need not look so often.
     gc.freeze()
     gc.set_threshold(GC_THRESHOLD, 20, 20)
-    return Gateway(settings, WriteThroughReactor(reactor), options["listen"], clock=reactor)
+    gateway = Gateway(settings, WriteThroughReactor(reactor), options["listen"], clock=reactor)
+    if options.parent is None or not options.parent.get("logger"):
+        TextLog().setServiceParent(gateway)
+    return gateway

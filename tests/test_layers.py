@@ -19,7 +19,7 @@ PACKAGE = "smtpforward"
 LAYERS = (
     {"reply", "envelope", "address", "content", "job", "interfaces", "passwords"},
     {"config"},
-    {"net", "record"},
+    {"net", "record", "logs"},
     {"client"},
     {"answers", "routing", "limits", "learned", "dispatch"},
     {"server"},
@@ -30,6 +30,7 @@ LAYERS = (
 APART = {
     "net": {"config", "record"},
     "record": {"net"},
+    "logs": {"config", "net"},
     "client": {"config", "record", "answers", "dispatch", "server"},
 }
 # The values that a module may know of a part from which it is apart otherwise.
