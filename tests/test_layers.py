@@ -23,6 +23,7 @@ LAYERS = (
     {"client"},
     {"answers", "routing", "limits", "learned", "dispatch"},
     {"server"},
+    {"reload"},
     {"service"},
     {"commands"},
 )

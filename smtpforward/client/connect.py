@@ -111,6 +111,13 @@ class Connector:
         self._contexts = contexts
         self._clear_until: dict[tuple[str, int], float] = {}
 
+    def adopt(self, own_name: str | None, contexts: ClientContexts | None) -> None:
+        """Use these for connections from now on; what TLS was given up for is tried again."""
+        self._own_name = own_name
+        if contexts is not self._contexts:
+            self._contexts = contexts
+            self._clear_until.clear()
+
     def connect(self, server: Server, purpose: Purpose) -> "Deferred[BackendSession]":
         """A connection to ``server`` that is ready for mail.
 

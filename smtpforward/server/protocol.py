@@ -68,6 +68,7 @@ class GatewaySMTP(Conversation):
         if not name or not name.isascii() or not name.decode("ascii").isprintable():
             self._reply(answers.BAD_HELO)
             return
+        self._settings = self.factory.settings
         self._end_transaction()
         greet = self._greet_extended if extended else self._greet_plainly
         self._ask(self._session.helo, greet, name, extended)
@@ -101,6 +102,7 @@ class GatewaySMTP(Conversation):
         if refusal is not None:
             self._reply(refusal)
             return
+        self._settings = self.factory.settings  # for this transaction, whatever is read meanwhile
         path = address.parse_sender(rest)
         if isinstance(path, address.Fault):
             self._reply(answers.SENDER_FAULTS[path])
