@@ -16,7 +16,6 @@ from tests.peers.gateway import ME, Gateway, environment, three_files, twistd_co
 from tests.peers.ports import free_port
 from tests.peers.process import Process
 from tests.peers.raw import RawClient
-from tests.peers.wait import until
 from tests.tlssupport import certificate
 
 SWITCHES = 10
