@@ -220,6 +220,7 @@ class SectionTests(DirectoryCase):
         for name in ("a b", "192.0.2.1", "*.example", "@", "a@b@", "a..b"):
             self.assertIn("is no domain", self.forward(f"[{name}]\n").message, name)
         self.assertIn("is for a sender", self.forward("[a@b.example]\n").message)
+        self.assertIn("without a local part", self.forward("[@b.example]\n").message)
 
     def test_section_named_default(self) -> None:
         """A section whose name ConfigObj reserves is checked like any other."""

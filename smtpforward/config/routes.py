@@ -162,6 +162,10 @@ class _Builder:
             message = f"section {shown(section)} is no domain and no address"
             self.report.add(place, None, message, "a section such as [example.com]")
             return None
+        if at and not local:
+            message = f"[{section}] is for an address without a local part"
+            self.report.add(place, None, message, f"[{domain}], for every address in it")
+            return None
         if at and self.reading.values[MAIN]["domain_selector"] != "mail_from":
             message = f"[{section}] is for a sender, and the sender selects no section"
             self.report.add(place, None, message, f"domain_selector=mail_from, or [{domain}]")
