@@ -38,7 +38,12 @@ OTHERS: dict[type, dict[str, Any]] = {
         "bounds": PoolBounds(1),
         "retry_dead_after": 1.0,
     },
-    Way: {"delivery": Delivery.OUTBOUND, "next_hop": None, "alone": True},
+    Way: {
+        "delivery": Delivery.OUTBOUND,
+        "next_hop": None,
+        "alone": True,
+        "partial_rejection": "reject",
+    },
 }
 
 
@@ -165,7 +170,7 @@ class InheritanceTests(DirectoryCase):
             "enable_tls=implicit": True,
             "dead_forwarding_host_retry_secs=8": True,
             "enable_outbound=true": False,
-            "partial_rejection=learn": False,
+            "partial_rejection=learn": True,
         }.items():
             default, section = self.section(f"{text}\n")
             self.assertNotEqual(attrs.evolve(section, section=""), default, text)
