@@ -224,12 +224,11 @@ class Connector:
 
     def _endpoint(self, server: Server, seconds: float, dial: Dial | None) -> Any:
         bind = (server.bind, 0) if server.bind else None
-        reactor: Any = dial or self._reactor
+        where = (server.host, server.port)
         if dial is not None:
-            kind: Any = HostnameEndpoint
-        else:
-            kind = TCP4ClientEndpoint if isIPAddress(server.host) else TCP6ClientEndpoint
-        return kind(reactor, server.host, server.port, timeout=seconds, bindAddress=bind)
+            return HostnameEndpoint(dial, *where, timeout=seconds, bindAddress=bind)
+        kind = TCP4ClientEndpoint if isIPAddress(server.host) else TCP6ClientEndpoint
+        return kind(self._reactor, *where, timeout=seconds, bindAddress=bind)
 
 
 def _give_up(

@@ -1,4 +1,4 @@
-"""The guards of the client: those of ``tests/test_traps_client.py``, ``test_traps_pools.py``, more."""
+"""The guards of the client: ``tests/test_traps_client.py``, ``test_traps_pools.py`` and others."""
 
 from tests.guards import Guard
 
