@@ -37,6 +37,7 @@ OTHERS: dict[type, dict[str, Any]] = {
         "timeouts": Timeouts(1.0),
         "bounds": PoolBounds(1),
         "retry_dead_after": 1.0,
+        "strict_8bit": True,
     },
     Way: {
         "delivery": Delivery.OUTBOUND,

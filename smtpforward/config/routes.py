@@ -32,7 +32,7 @@ BOUNDS = {
 OF_A_HOP = (
     *backends.KEYS,
     *("connect_timeout", "reply_timeout", "forward_timeout", "dot_timeout"),
-    "dead_forwarding_host_retry_secs",
+    *("dead_forwarding_host_retry_secs", "strict_8bit"),
     *BOUNDS,
 )
 Values = Mapping[str, Any]
@@ -126,6 +126,7 @@ class _Builder:
             ),
             PoolBounds(**{name: values[key] for key, name in BOUNDS.items()}),
             values["dead_forwarding_host_retry_secs"],
+            values["strict_8bit"],
         )
 
     def _check(self, section: str, hop: NextHop, values: Values) -> None:
