@@ -618,10 +618,23 @@ class BrokenTests(SessionCase):
         self.ended(Event.NONSENSE, Stage.BODY)
 
     def test_part_of_a_reply_before_the_message(self) -> None:
-        """Nor is the beginning of a reply."""
-        self.at(())
-        self.assertEqual(self.wire.says(OK, OK, GO, b"25"), b"")
-        self.ended(Event.NONSENSE, Stage.BODY)
+        """Nor is it with the beginning of a reply, whatever that will be."""
+        for rest, event in ((b"0 ok\r\n", Event.NONSENSE), (b"", Event.DROPPED)):
+            self.at(())
+            self.assertEqual(self.wire.says(OK, OK, GO, b"25"), b"")
+            self.assertEqual(self.wire.says(rest) if rest else b"", b"")
+            self.clock.advance(0 if rest else 180)
+            self.ended(event, Stage.BODY)
+
+    def test_closing_before_the_next_command(self) -> None:
+        """421 in one segment with the reply before it is what it says."""
+        for two in ((OK, OK, GO, CLOSING), (OK, OK, GO, CLOSING, CLOSING)):
+            self.at(())
+            self.assertEqual(self.wire.says(*two), b"")
+            self.ended(Event.CLOSING, Stage.BODY)
+        self.at((), make_job(2))
+        self.assertEqual(self.wire.says(OK, OK, OK, CLOSING), b"")
+        self.assertEqual(self.events(), [Event.CLOSING] * 2)
 
     def test_reply_before_reset(self) -> None:
         """A reply too many with the refusal: the outcome stands, the connection does not."""

@@ -27,6 +27,7 @@ class State(enum.Enum):
     """Where the transaction stands."""
 
     ENVELOPE = "commands are being answered"
+    OVERTAKEN = "more has come than was asked for: the next reply says what it is"
     CONTENT = "354 has come: the caller sends the message, then calls dot_sent"
     DOT = "the dot is out, its reply is not in"
     RESET = "the outcome is known, the reply to RSET is not in"
@@ -128,6 +129,8 @@ class Exchange:
         """The stage whose reply, or whose data, is outstanding."""
         if self.state is State.CONTENT:
             return Stage.BODY
+        if self.state is State.OVERTAKEN:
+            return Stage.RCPT if self._data is None else Stage.BODY
         return self._expected[0][0] if self._expected else Stage.DOT
 
     def receive(self, reply: Reply) -> bytes:
@@ -156,6 +159,8 @@ class Exchange:
         """A reply that is none to MAIL, RCPT, DATA or the dot."""
         if reply.code == 421:
             return self.fail(Event.CLOSING, reply)
+        if self.state is State.OVERTAKEN:
+            return self.fail(Event.NONSENSE, reply, "replies before commands")
         if self.state is State.CONTENT:
             return self._answered_early(reply)
         if self.state is not State.RESET:
@@ -206,6 +211,15 @@ class Exchange:
         self._settle_accepted(Verdict(Event.REFUSED, Stage.BODY, reply))
         self.state = State.BROKEN
         return b""
+
+    def overtaken(self) -> None:
+        """More has come behind the reply that was taken last; nothing more is to be sent.
+
+        It was sent before the command that it would be taken to answer. 421 is the one reply that
+        may come at any time (RFC 5321 3.8).
+        """
+        self.state = State.OVERTAKEN
+        self._expected.clear()
 
     def dot_sent(self) -> None:
         """The message and its final dot have been handed to the transport."""

@@ -133,10 +133,11 @@ class BackendSession(Opening):
         assert exchange is not None, "busy means that there is one"
         commands = exchange.receive(reply)
         if not self._last and (commands or exchange.state in (State.CONTENT, State.DONE)):
-            # What follows was sent before the command that it would be taken to answer.
-            exchange.fail(Event.NONSENSE, reply, "replies before commands")
-            commands = b""
-        if commands:
+            if exchange.verdicts is None:
+                exchange.overtaken()
+            else:
+                exchange.fail(Event.NONSENSE, reply, "replies before commands")
+        elif commands:
             self.transport.write(commands)
         self._follow(exchange)
 
@@ -180,6 +181,8 @@ class BackendSession(Opening):
             self._report()
         elif state is State.DONE:
             self._finish()
+        elif state is State.OVERTAKEN:
+            self._await_reply()
         elif state is State.BROKEN:
             self.abort()
             self._report()

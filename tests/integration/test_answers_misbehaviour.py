@@ -106,6 +106,13 @@ class ClosingTests(TableCase):
             for _, script, row in rows((stage, step) for stage in (GREETING, "EHLO", *STAGES)):
                 await self.is_ours_and_ends(script, "451 4.3.2", row)
 
+    async def test_behind_another_reply(self) -> None:
+        """421 in one segment with the reply before it is 451 4.3.2 as well."""
+        behind = b"%b\r\n421 4.3.2 Shutting down\r\n"
+        for stage, said in (("MAIL", b"250 Ok"), ("RCPT", b"250 Ok"), ("DATA", b"354 Go ahead")):
+            for _, script, row in rows([(stage, behind % said)]):
+                await self.is_ours_and_ends(script, "451 4.3.2", row)
+
     async def test_in_the_message(self) -> None:
         """421 while a large message is on its way is 451 4.3.2, and nothing is committed."""
         held = Held((b"421 4.3.2 Shutting down\r\n", Action.DEAF))

@@ -21,6 +21,10 @@ STOP_DEADLINE = 15.0
 
 _running: set["Process"] = set()
 
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A shell starts what runs in its background so, and programs would inherit it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 
 class Process:
     """One running program.
