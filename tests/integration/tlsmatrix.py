@@ -17,7 +17,7 @@ from twisted.logger import formatEvent
 
 from smtpforward.service import Gateway
 from tests.integration.forwarding import LARGE, ForwardingCase
-from tests.integration.tlsservers import CA, HOST, OTHER_CA, Kind, Offer, Server
+from tests.integration.tlsservers import CA, HOST, NAME, OTHER_CA, Kind, Offer, Server
 from tests.peers.clients import Finished, run
 from tests.peers.gateway import Files, environment, three_files, write_config
 from tests.peers.raw import Answer, RawClient
@@ -200,6 +200,16 @@ class MatrixTests(TLSCase):
             status, why = self.kind.undemanded
             await self.assert_deferred(server, gateway, why, status)
             self.assertRegex(server.log, self.kind.traces.undemanded)
+
+    async def test_host_by_name(self) -> None:
+        """The server is asked for the name, and its certificate must be for that name."""
+        keys = {"host": NAME, "enable_tls": "required"}
+        server = await self.kind.start(self, Offer("by name"))
+        await self.assert_filed(server, self.forward(server.port, files(), **keys))
+        await self.assert_logs(server, self.kind.traces.named)
+        server = await self.kind.start(self, Offer("right"))
+        gateway = self.forward(server.port, files(), **keys)
+        await self.assert_deferred(server, gateway, f"the certificate is not for {NAME}")
 
     async def test_second_message(self) -> None:
         """It goes over the same connection."""

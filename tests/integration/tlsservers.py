@@ -18,11 +18,12 @@ from tests.peers.exim import Exim
 from tests.peers.postfix import Postfix
 
 CA, OTHER_CA = trustme.CA(), trustme.CA()
-HOST = "127.0.0.1"
+HOST, NAME = "127.0.0.1", "localhost"
 LONG_AGO = datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC)
 DAY = datetime.timedelta(days=1)
 CERTIFICATES = {
     "right": CA.issue_cert(HOST),
+    "by name": CA.issue_cert(NAME),
     "wrong name": CA.issue_cert("127.0.0.99", "other.example"),
     "expired": CA.issue_cert(HOST, not_before=LONG_AGO, not_after=LONG_AGO + DAY),
     "untrusted": OTHER_CA.issue_cert(HOST),
@@ -55,7 +56,8 @@ class Traces:
 
     :ivar received: in the header of a filed message that came under TLS.
     :ivar secured: in the log, once for each connection under TLS; ``verified``: with a client
-        certificate that was found good; ``failed``: for a handshake that failed.
+        certificate that was found good; ``named``: that asked for ``NAME``; ``failed``: for a
+        handshake that failed.
     :ivar connection: in the log, once for each connection; ``ended``: when it has gone.
     :ivar envelope: in the log, for each message of which it has heard.
     :ivar undemanded: in the log, where the client certificate is missed.
@@ -66,6 +68,7 @@ class Traces:
     received: str
     secured: str
     verified: str
+    named: str
     failed: str
     connection: str
     ended: str
@@ -98,6 +101,7 @@ class PostfixKind:
         received=r"\(using TLSv1\.3 with cipher",
         secured=r"TLS connection established from",
         verified=r"Trusted TLS connection established from",
+        named=r"TLS connection established from",  # it does not write the name
         failed=r"SSL_accept error from",
         connection=r": connect from",
         ended=r": disconnect from",
@@ -124,6 +128,7 @@ class EximKind:
         received=r"with esmtpsa?  \(TLS1\.3\) tls ",
         secured=r"<= sender@example\.org .* P=esmtpsa? X=TLS1\.3:",
         verified=r"<= sender@example\.org .* P=esmtps X=TLS1\.3:\S+ CV=yes ",
+        named=r"<= sender@example\.org .* SNI=localhost ",
         failed=r"TLS error on connection from .*\((gnutls_handshake|SSL_accept)\)",
         connection=r"SMTP connection from \[127\.0\.0\.1\] \(TCP/IP",
         ended=r"SMTP connection from .* (lost|closed)|TLS error on connection from",
