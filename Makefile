@@ -15,6 +15,10 @@ TRIAL := -m twisted.trial
 UNIT_TESTS = $(shell find tests -name 'test_*.py' -not -path 'tests/integration/*')
 TESTS ?= tests
 PEERS := postfix swaks libnet-ssleay-perl openssl dovecot-core
+# Where tests/peers/require.py looks for what is unpacked.
+UNPACKED := /usr/local/lib/smtpforward-peers
+EXIM := exim4-daemon-heavy
+EXIM_USER := Debian-exim
 
 .PHONY: demo test load check guards peers clean
 
@@ -67,6 +71,20 @@ peers:
 		apt-get install -q -y --no-install-recommends debconf; \
 		echo 'postfix postfix/main_mailer_type select No configuration' | debconf-set-selections; \
 		apt-get install -q -y --no-install-recommends $(PEERS); fi
+# Exim's package conflicts with Postfix's: it is unpacked; its libraries are installed, its user made.
+	@if $(UNPACKED)/exim4/usr/sbin/exim4 -C /dev/null -bV >/dev/null 2>&1; then \
+		echo 'unpacked: $(EXIM)'; else set -e; \
+		export DEBIAN_FRONTEND=noninteractive; \
+		apt-get update -q; \
+		apt-get install -q -y --no-install-recommends --no-upgrade \
+			$$(apt-cache depends $(EXIM) | awk '$$1 == "Depends:" && $$2 ~ /^lib/ { print $$2 }'); \
+		getent passwd $(EXIM_USER) >/dev/null || useradd --system --user-group --badname \
+			--no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin $(EXIM_USER); \
+		fresh=$$(mktemp -d); trap 'rm -rf "$$fresh"' EXIT; cd "$$fresh"; \
+		apt-get download -q -o APT::Sandbox::User=root $(EXIM); \
+		dpkg -x $(EXIM)_*.deb exim4; \
+		chmod 755 exim4; mkdir -p $(UNPACKED); rm -rf $(UNPACKED)/exim4; mv exim4 $(UNPACKED)/; \
+		$(UNPACKED)/exim4/usr/sbin/exim4 -C /dev/null -bV; fi
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info _trial_temp* .coverage .coverage.* .mypy_cache \

@@ -18,6 +18,7 @@ from tests.tlssupport import certificate
 
 MAIN, OTHER = certificate(ME, "localhost"), certificate("other.example.org")
 USER, PASSWORD = "anna@example.org", "geheim"
+NO_TLS = 29  # swaks: TLS was not to be had
 NO_AUTH = 28  # swaks: the login was refused, or not possible
 SENDER, RECIPIENT = "anna@example.org", "rcpt@elsewhere.example"
 BODY = b"Subject: x\r\n\r\nhello\r\n"
@@ -110,6 +111,20 @@ class SwaksTests(EdgeTLSCase):
         self.assert_taken(await self.swaks(self.smtps, "--tlsc", *login), b"ESMTPSA")
         done = await self.swaks(self.smtps, "--tlsc", *local)
         self.assertIn("530 5.7.0", done.output)
+
+    async def test_name(self) -> None:
+        """The name that it asks for picks the certificate: it trusts only the one for that name."""
+        require_perl(Net__SSLeay="libnet-ssleay-perl")
+        await self.start()
+        trusted = self.folder() / "trusted.pem"
+        trusted.write_bytes(OTHER.chain)
+        verify = ("--tls-verify", "--tls-ca-path", str(trusted), "--to", "rcpt@example.com")
+        done = await self.swaks(self.port, "-tls", "--tls-sni", "other.example.org", *verify)
+        self.assert_taken(done, b"ESMTPS")
+        self.assertIn('=== TLS peer DN="/CN=other.example.org"\n', done.output)
+        done = await self.swaks(self.port, "-tls", "--tls-sni", ME, *verify)
+        self.assertEqual(NO_TLS, done.exit_code, done.output)
+        self.assertEqual(1, len(self.backend_.messages))
 
     async def test_logins(self) -> None:
         """Each mechanism logs in, on loopback without TLS; then the user may relay."""

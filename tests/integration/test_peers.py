@@ -8,7 +8,7 @@ from twisted.trial.unittest import SkipTest
 from tests.peers.case import PeerTestCase
 from tests.peers.clients import smtp_source, swaks
 from tests.peers.ports import free_port, is_listening
-from tests.peers.raw import RawClient, bytewise
+from tests.peers.raw import Answer, RawClient, bytewise
 from tests.peers.require import require
 from tests.peers.script import TAKEN, Action, Bytewise, Endless, Held, Script, by_recipient
 from tests.peers.wait import until
@@ -139,7 +139,7 @@ class ScriptedBackendTests(PeerTestCase):
 
 
 class ProgramTests(PeerTestCase):
-    """smtp-source, smtp-sink, Postfix, and the relay that counts."""
+    """smtp-source, smtp-sink, Postfix, Exim, and the relay that counts."""
 
     async def test_relay_counts(self) -> None:
         """The relay sees each connection, and how many there are at once."""
@@ -177,6 +177,27 @@ class ProgramTests(PeerTestCase):
         done = await swaks(postfix.port, "--to", "unknown@example.com")
         self.assertEqual(24, done.exit_code, done.output)
         self.assertIn("550 5.1.1 <unknown@example.com>", done.output)
+
+    async def test_exim_files_mail(self) -> None:
+        """So does Exim, for each of many in one session; what it files is what was sent."""
+        exim = await self.exim("known", "other")
+
+        def send() -> tuple[list[int], Answer]:
+            with RawClient(exim.port) as client:
+                client.hello()
+                sent = [MESSAGE + b".\r\n"]
+                rcpts = ("known@example.com", "other@example.com")
+                codes = [client.transaction(sent, *rcpts).code for _ in range(12)]
+                return codes, client.transaction(sent, "unknown@example.com")
+
+        codes, refusal = await deferToThread(send)
+        self.assertEqual([250] * 12, codes)
+        self.assertEqual(Answer(550, "Unknown user"), refusal)
+        filed = ("known", "other")
+        await until(lambda: all(len(exim.messages(name)) == 12 for name in filed), exim.output)
+        for name in filed:
+            self.assertTrue(exim.messages(name)[0].endswith(b"Subject: x\n\n.a\n"))
+        self.assertEqual(12, exim.log.count(" P=esmtp S="), exim.log)
 
     async def test_processes_are_stopped(self) -> None:
         """A stopped program listens no more, and its time of work was seen."""

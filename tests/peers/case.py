@@ -11,6 +11,7 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import TestCase
 
 from tests.peers.backend import ScriptedBackend
+from tests.peers.exim import Exim
 from tests.peers.gateway import Gateway
 from tests.peers.postfix import Postfix
 from tests.peers.relay import CountingRelay
@@ -52,6 +53,12 @@ class PeerTestCase(TestCase):
         postfix = Postfix(self.folder(), *mailboxes, settings=settings)
         self.stop_later(postfix.stop)
         return await postfix.ready()
+
+    async def exim(self, *mailboxes: str, authenticators: str = "", **settings: str) -> Exim:
+        """A running Exim with ``mailboxes`` in example.com, and more of its main settings."""
+        exim = Exim(self.folder(), *mailboxes, settings=settings, authenticators=authenticators)
+        self.stop_later(exim.stop)
+        return await exim.ready()
 
     def backend(self, script: Script | Callable[[int], Script] | None = None) -> ScriptedBackend:
         """A scripted backend."""

@@ -28,6 +28,13 @@ service auth {{
     mode = 0666
   }}
 }}
+# Nobody waits after a wrong password.
+auth_failure_delay = 0
+service anvil {{
+  unix_listener anvil-auth-penalty {{
+    mode = 0
+  }}
+}}
 """
 
 

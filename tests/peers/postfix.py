@@ -135,6 +135,9 @@ class Postfix(Process):
             if (SHARED / name).exists():
                 (self._config / name).symlink_to(SHARED / name)
         (self._config / "dynamicmaps.cf").touch()
+        for name in ("main.cf", "mailboxes"):
+            # Postfix waits until a file has been left alone for two seconds.
+            os.utime(self._config / name, (0, 0))
 
 
 def _directories(folder: Path) -> None:

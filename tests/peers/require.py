@@ -7,11 +7,13 @@ import os
 import shutil
 import subprocess
 from collections.abc import Mapping
+from pathlib import Path
 
 from twisted.trial.unittest import SkipTest
 
 PACKAGES = {
     "dovecot": "dovecot-core",
+    "exim4": "exim4-daemon-heavy, unpacked by make peers",
     "postfix": "postfix",
     "postconf": "postfix",
     "smtp-sink": "postfix",
@@ -20,7 +22,10 @@ PACKAGES = {
     "openssl": "openssl",
 }
 
-SEARCH_PATH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/usr/bin"])
+# Where ``make peers`` unpacks a package that conflicts with one of the others.
+UNPACKED = Path("/usr/local/lib/smtpforward-peers")
+SEARCHED = ["/usr/sbin", "/usr/bin", str(UNPACKED / "exim4/usr/sbin")]
+SEARCH_PATH = os.pathsep.join([os.environ.get("PATH", os.defpath), *SEARCHED])
 
 
 def find(program: str) -> str | None:
