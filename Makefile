@@ -30,7 +30,7 @@ test: $(VENV)/.installed-test
 
 load: export SMTPFORWARD_FULL = 1
 load: $(VENV)/.installed-test
-	$(BIN)/python $(TRIAL) tests.integration.test_smtp_source
+	$(BIN)/python $(TRIAL) tests.integration.test_smtp_source tests.integration.test_reload
 
 # Takes the guard behind each known trap out of a copy of the tree: its test must fail there.
 guards: $(VENV)/.installed-test
