@@ -47,8 +47,8 @@ def fed(pieces: list[bytes]) -> tuple[bytes, bytes | None, bool]:
     for at, piece in enumerate(pieces):
         message += end.feed(piece)
         if end.ended:
-            return message, end.rest + b"".join(pieces[at + 1 :]), end.bare
-    return message, None, end.bare
+            return message, end.rest + b"".join(pieces[at + 1 :]), end.bare_cr or end.bare_lf
+    return message, None, end.bare_cr or end.bare_lf
 
 
 class EndOfDataTests(SynchronousTestCase):
@@ -103,9 +103,9 @@ class EndOfDataTests(SynchronousTestCase):
         """A CR at the end of what came is judged by what comes."""
         end = EndOfData()
         end.feed(b"a\r")
-        self.assertFalse(end.bare)
+        self.assertFalse(end.bare_cr or end.bare_lf)
         end.feed(b"\n")
-        self.assertFalse(end.bare)
+        self.assertFalse(end.bare_cr or end.bare_lf)
         end.feed(b"a\r")
         end.feed(b"a")
-        self.assertTrue(end.bare)
+        self.assertTrue(end.bare_cr or end.bare_lf)

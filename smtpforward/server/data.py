@@ -43,10 +43,10 @@ class Arrival:
     @property
     def breach(self) -> bool:
         """Whether the connection is to be closed after the answer: its line ends are no SMTP."""
-        return self._end.bare
+        return self._end.bare_cr or self._end.bare_lf
 
     def _collect(self, piece: bytes) -> None:
-        if self._end.bare:
+        if self.breach:
             self._refuse(answers.BARE_NEWLINE)
         elif self._received > self._limits.bytes:
             self._refuse(answers.TOO_LARGE)
