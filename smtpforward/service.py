@@ -5,6 +5,7 @@ standard error, before anything listens; so does an address that cannot be liste
 """
 
 import gc
+import resource
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -23,6 +24,7 @@ from smtpforward.config import ConfigurationError, load
 from smtpforward.config.settings import Settings
 from smtpforward.dispatch import Dispatcher
 from smtpforward.learned import LearnedRefusals
+from smtpforward.limits import connections_within
 from smtpforward.net.clock import Clock, make_monotonic
 from smtpforward.net.tls import ClientContexts
 from smtpforward.net.writethrough import WriteThroughReactor
@@ -79,7 +81,7 @@ class Gateway(MultiService):
         contexts = ClientContexts(settings.client_tls)
         self.target = ForwardTarget(Connector(reactor, settings.own_name, contexts, clock), clock)
         dispatcher = Dispatcher(self.target, LearnedRefusals(clock), clock)
-        self.factory = GatewayFactory(settings, dispatcher, clock)
+        self.factory = GatewayFactory(settings, dispatcher, clock, most=_most_connections())
         for description in listen or settings.listen:
             listening_service(description, self.factory, reactor).setServiceParent(self)
 
@@ -116,6 +118,12 @@ class Gateway(MultiService):
             await ending.addTimeout(seconds, self._reactor)
         except DeferredTimeout:
             self.log.warn("not all ended within {seconds} seconds", seconds=seconds)
+
+
+def _most_connections() -> int | None:
+    """How many clients there may be, by the descriptors that this process may have."""
+    descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return None if descriptors == resource.RLIM_INFINITY else connections_within(descriptors)
 
 
 def makeService(options: Options) -> IService:
