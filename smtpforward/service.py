@@ -81,7 +81,8 @@ class Gateway(MultiService):
         contexts = ClientContexts(settings.client_tls)
         self.target = ForwardTarget(Connector(reactor, settings.own_name, contexts, clock), clock)
         dispatcher = Dispatcher(self.target, LearnedRefusals(clock), clock)
-        self.factory = GatewayFactory(settings, dispatcher, clock, most=_most_connections())
+        self._most = _most_connections()
+        self.factory = GatewayFactory(settings, dispatcher, clock, most=self._most)
         for description in listen or settings.listen:
             listening_service(description, self.factory, reactor).setServiceParent(self)
 
@@ -90,6 +91,13 @@ class Gateway(MultiService):
         for warning in self.settings.warnings:
             # Not ``warning``: observers take an event with that field for one of Python's warnings.
             self.log.warn("{text}", text=warning)
+        asked = self.settings.limits.connections
+        if asked and self._most and asked > self._most:
+            self.log.warn(
+                "[max] connections={asked}: this process has file descriptors for {most} clients",
+                asked=asked,
+                most=self._most,
+            )
         MultiService.startService(self)
         default = self.settings.routes.default
         self.log.info("{me} forwards to {hop}", me=self.settings.me, hop=str(default.next_hop))

@@ -2,10 +2,12 @@
 
 import os
 import random
+import resource
 from collections.abc import Iterable, Iterator
 
 from twisted.internet.threads import deferToThread
 
+from smtpforward.limits import RESERVED_DESCRIPTORS
 from smtpforward.service import Gateway
 from tests.integration.forwarding import FIRST, NEXT, ForwardingCase
 from tests.integration.test_answers_rules import OK, STRANGERS
@@ -106,6 +108,24 @@ class ConnectionsTests(ForwardingCase):
                 case 5:
                     gateway.factory.abort()
             await until(lambda: gateway.factory.connections.total == 0, repr(gateway.factory))
+
+    async def test_by_descriptors(self) -> None:
+        """Without a bound in the settings there is that of the process; one above it is told."""
+        self.patch(resource, "getrlimit", lambda which: (RESERVED_DESCRIPTORS + 2, 4096))
+        gateway = self.limited("connections_per_ip=9")
+        await self.assert_welcome(gateway)
+        await self.assert_turned_away(gateway, FULL)
+        self.assertEqual([], [line for line in self.log_lines() if "descriptors" in line])
+        gateway = self.limited("connections=2")
+        warning = "[max] connections=2: this process has file descriptors for 1 clients"
+        self.assertIn(warning, self.log_lines())
+        for _ in range(2):
+            await self.assert_welcome(gateway)
+        unlimited = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
+        self.patch(resource, "getrlimit", lambda which: unlimited)
+        gateway = self.limited("connections_per_ip=9")
+        for _ in range(3):
+            await self.assert_welcome(gateway)
 
 
 class FloodTests(PeerTestCase):
