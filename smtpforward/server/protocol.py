@@ -101,12 +101,11 @@ class GatewaySMTP(Conversation):
         if refusal is not None:
             self._reply(refusal)
             return
+        self._settings = self.factory.settings  # for this transaction, whatever is read meanwhile
         path = address.parse_sender(rest)
         if isinstance(path, address.Fault):
             self._reply(answers.SENDER_FAULTS[path])
             return
-        # What holds now holds for this transaction.
-        self._settings = self.factory.settings
         refusal = parameters.refuse_mail(path.parameters, self._settings.limits.bytes)
         if refusal is not None:
             self._reply(refusal)

@@ -140,7 +140,7 @@ GUARDS = [
     _guard(
         "test_server_protocol.DataTests.test_new_limits",
         PROTOCOL,
-        "        self._settings = self.factory.settings",
-        "        pass",
+        "        self._settings = self.factory.settings  # for this transaction",
+        "        pass  #",
     ),
 ]
