@@ -104,6 +104,7 @@ _OWN = {
     Event.AUTH: _reply(451, "4.7.0 the next server does not let this one in, try again later"),
     Event.POOL_FULL: _reply(451, "4.3.2 all connections to the next server are busy"),
     Event.TOO_LARGE: _reply(552, "5.3.4 message too large for the next server"),
+    Event.EIGHT_BIT: _reply(554, "5.6.3 the next server takes only messages of 7-bit text"),
     Event.FAULT: LOCAL_FAULT,
 }
 _PARTLY_REFUSED = _reply(451, "4.5.3 not all recipients were accepted, send the message again")

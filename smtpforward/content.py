@@ -149,6 +149,13 @@ class Content:
             offset += len(piece)
             yield piece
 
+    def is_ascii(self) -> bool:
+        """Whether no byte is above 127, by reading all of it; the prefix never holds one.
+
+        :raise OSError: when the file cannot be read.
+        """
+        return all(map(bytes.isascii, self._stored()))
+
     def lowered_header(self) -> bytes:
         """The header in lower case, for searches; made once, of a message that is complete.
 

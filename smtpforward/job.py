@@ -90,12 +90,14 @@ class NextHop:
 
     :ivar servers: in the order in which they are tried; at least one.
     :ivar retry_dead_after: seconds that a server which could not be reached rests.
+    :ivar strict_8bit: whether a server without 8BITMIME gets no message with 8-bit bytes.
     """
 
     servers: tuple[Server, ...]
     timeouts: Timeouts = Timeouts()
     bounds: PoolBounds = PoolBounds()
     retry_dead_after: float = 60.0
+    strict_8bit: bool = False
 
     def __str__(self) -> str:
         return ", ".join(map(str, self.servers))
@@ -153,6 +155,7 @@ class Event(enum.Enum):
     AUTH = "the backend has not let us log in"
     POOL_FULL = "no connection became free in time"
     TOO_LARGE = "the message is larger than the backend takes"
+    EIGHT_BIT = "the message holds 8-bit bytes, and the backend does not say that it takes them"
     FAULT = "a fault of the gateway's own"
 
 

@@ -5,10 +5,12 @@ an operator can ask for it without sending mail.
 """
 
 import enum
+from functools import lru_cache
 
 from attrs import frozen
 
 from smtpforward import answers
+from smtpforward.config import names
 from smtpforward.config.settings import Access, Route, Routes, Settings
 from smtpforward.envelope import Address, Client
 from smtpforward.job import NextHop
@@ -40,11 +42,13 @@ class Way:
 
     :ivar next_hop: ``None`` on the way through the outbound queue, which finds it itself.
     :ivar alone: whether each of its recipients has a transaction to itself.
+    :ivar partial_rejection: what is answered where the backend refuses some of its recipients.
     """
 
     delivery: Delivery
     next_hop: NextHop | None
     alone: bool = False
+    partial_rejection: str = "learn"
 
     def __str__(self) -> str:
         return "to the outbound queue" if self.next_hop is None else f"to {self.next_hop}"
@@ -121,8 +125,9 @@ def decide(
 def way_of(route: Route, relaying: bool) -> Way:
     """The way of ``route``'s messages, from a client that relays or does not."""
     delivery = choose_delivery(relaying, route.queue, route.enable_outbound)
-    next_hop = route.next_hop if delivery is Delivery.SMTP_FORWARD else None
-    return Way(delivery, next_hop, route.one_message_per_rcpt)
+    if delivery is Delivery.OUTBOUND:
+        return Way(delivery, None, route.one_message_per_rcpt)
+    return Way(delivery, route.next_hop, route.one_message_per_rcpt, route.partial_rejection)
 
 
 def choose_delivery(relaying: bool, queue: str | None, enable_outbound: bool) -> Delivery:
@@ -158,8 +163,17 @@ def select(routes: Routes, sender: Address, recipient: Address) -> tuple[Route, 
 
 def _is_foreign(user: str, sender: Address) -> bool:
     """Whether the domain in the user's name, if there is one, is not the sender's."""
-    own = user.rpartition("@")[2].lower() if "@" in user else ""
-    return bool(own and sender.domain) and sender.host != own
+    own = user.rpartition("@")[2] if "@" in user else ""
+    return bool(own and sender.domain) and sender.host != _comparable(own)
+
+
+@lru_cache(maxsize=1024)
+def _comparable(domain: str) -> str:
+    """As an address's ``host`` is: lower case, A-labels."""
+    try:
+        return names.domain(domain)
+    except ValueError:
+        return domain.lower()
 
 
 def _has_section(routes: Routes, address: Address) -> bool:

@@ -5,16 +5,20 @@ standard error, before anything listens; so does an address that cannot be liste
 """
 
 import gc
+import os
 import resource
 import sys
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
+from attrs import fields
 from twisted.application.internet import StreamServerEndpointService
 from twisted.application.service import IService, MultiService
 from twisted.application.strports import service as listening_service
 from twisted.internet.defer import Deferred
 from twisted.internet.defer import TimeoutError as DeferredTimeout
+from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.python import usage
 
@@ -23,16 +27,26 @@ from smtpforward.client.target import ForwardTarget
 from smtpforward.config import ConfigurationError, load
 from smtpforward.config.settings import Settings
 from smtpforward.dispatch import Dispatcher
+from smtpforward.job import TLS
 from smtpforward.learned import LearnedRefusals
 from smtpforward.limits import connections_within
+from smtpforward.logs import TextLog
 from smtpforward.net.clock import Clock, make_monotonic
 from smtpforward.net.tls import ClientContexts
+from smtpforward.net.watching import Watcher
 from smtpforward.net.writethrough import WriteThroughReactor
+from smtpforward.record import new_id
+from smtpforward.reload import Hangup, Reloader
 from smtpforward.server.factory import GatewayFactory
 
 EX_CONFIG = 78
 DEFAULT_DIRECTORY = "/etc/smtpforward"
 QUIT_TIME = 10.0
+USES_TLS = frozenset({TLS.OFFERED, TLS.REQUIRED, TLS.IMPLICIT})
+# The parts of the settings that may change while the gateway runs.
+RELOADED = tuple(
+    part.name for part in fields(Settings) if part.eq and part.name not in ("listen", "warnings")
+)
 GC_THRESHOLD = 10_000
 
 
@@ -78,8 +92,9 @@ class Gateway(MultiService):
         clock = clock or reactor
         self.settings = settings
         self._reactor = reactor
-        contexts = ClientContexts(settings.client_tls)
-        self.target = ForwardTarget(Connector(reactor, settings.own_name, contexts, clock), clock)
+        self._contexts = ClientContexts(settings.client_tls)
+        self._connector = Connector(reactor, settings.own_name, self._contexts, clock)
+        self.target = ForwardTarget(self._connector, clock)
         dispatcher = Dispatcher(self.target, LearnedRefusals(clock), clock)
         self._most = _most_connections()
         self.factory = GatewayFactory(settings, dispatcher, clock, most=self._most)
@@ -88,6 +103,11 @@ class Gateway(MultiService):
 
     def startService(self) -> None:
         """Say what is unusual about the settings, and begin."""
+        self._warn()
+        MultiService.startService(self)
+        self._say_where_to()
+
+    def _warn(self) -> None:
         for warning in self.settings.warnings:
             # Not ``warning``: observers take an event with that field for one of Python's warnings.
             self.log.warn("{text}", text=warning)
@@ -98,9 +118,35 @@ class Gateway(MultiService):
                 asked=asked,
                 most=self._most,
             )
-        MultiService.startService(self)
+
+    def _say_where_to(self) -> None:
         default = self.settings.routes.default
         self.log.info("{me} forwards to {hop}", me=self.settings.me, hop=str(default.next_hop))
+
+    def apply(self, settings: Settings) -> None:
+        """Let ``settings`` hold for connections and transactions that begin from now on.
+
+        Transactions in progress keep what they began with, and pools whose backend is unchanged
+        keep their connections. The addresses that are listened on stay as they are.
+        """
+        old = self.settings
+        parts = [part for part in RELOADED if getattr(old, part) != getattr(settings, part)]
+        fresh_tls = "client_tls" in parts
+        contexts = ClientContexts(settings.client_tls) if fresh_tls else self._contexts
+        self.factory.settings = settings
+        self.settings, self._contexts = settings, contexts
+        self._connector.adopt(settings.own_name, contexts)
+        self.target.adopt(settings.routes.next_hops(), USES_TLS if fresh_tls else ())
+        self.log.info(
+            "the settings were read again, and hold from id={id} on; changed: {parts}",
+            id=new_id(),
+            parts=", ".join(parts) or "nothing",
+        )
+        if settings.listen != old.listen:
+            self.log.warn("what is listened on has changed: that takes a restart")
+        self._warn()
+        if "routes" in parts:
+            self._say_where_to()
 
     def ports(self) -> list[Any]:
         """The listening ports, once they listen."""
@@ -141,8 +187,10 @@ def makeService(options: Options) -> IService:
     """
     from twisted.internet import reactor
 
+    # The daemon changes its working directory later.
+    directory = os.path.abspath(options["config"])
     try:
-        settings = load(options["config"])
+        settings = load(directory)
     except ConfigurationError as error:
         for problem in error.problems:
             print(problem, file=sys.stderr)
@@ -152,4 +200,28 @@ def makeService(options: Options) -> IService:
     # the collector need not look so often.
     gc.freeze()
     gc.set_threshold(GC_THRESHOLD, 20, 20)
-    return Gateway(settings, WriteThroughReactor(reactor), options["listen"], clock=reactor)
+    gateway = Gateway(settings, WriteThroughReactor(reactor), options["listen"], clock=reactor)
+    log = TextLog()
+    if options.parent is None or not options.parent.get("logger"):
+        log.setServiceParent(gateway)
+    _keep_up_to_date(gateway, directory, reactor, log)
+    return gateway
+
+
+def _keep_up_to_date(gateway: Gateway, directory: str, reactor: Any, log: TextLog) -> None:
+    """Have the directory read again when it changes, and on SIGHUP."""
+    reloader = Reloader(
+        partial(load, directory),
+        gateway.apply,
+        gateway.settings.files,
+        reactor,
+        partial(deferToThreadPool, reactor, reactor.getThreadPool()),
+        Watcher(reactor),
+    )
+    reloader.setServiceParent(gateway)
+
+    def hang_up() -> None:
+        log.reopen()
+        reloader.reload()
+
+    Hangup(reactor, hang_up).setServiceParent(gateway)

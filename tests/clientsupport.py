@@ -4,16 +4,19 @@ Nothing here opens a socket or waits: time is a ``task.Clock``, a backend is byt
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 from attrs import evolve
-from twisted.internet.address import IPv4Address
+from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectionDone
+from twisted.internet.interfaces import IHostnameResolver
 from twisted.internet.task import Clock
 from twisted.internet.testing import MemoryReactorClock, StringTransport
+from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublisher
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
 
 from smtpforward.client.connect import BackendFactory, Connector
 from smtpforward.client.errors import ConnectFailed
@@ -58,6 +61,20 @@ def make_job(
         deadline=timeouts.forward,
     )
     return evolve(job, **changes)
+
+
+def log_lines(case: SynchronousTestCase) -> list[str]:
+    """What the client logs until the test ends; it grows."""
+    lines: list[str] = []
+
+    def observe(event: LogEvent) -> None:
+        if event.get("log_namespace", "").startswith("smtpforward.client"):
+            lines.append(formatEvent(event))
+
+    observer = cast(ILogObserver, observe)
+    globalLogPublisher.addObserver(observer)
+    case.addCleanup(globalLogPublisher.removeObserver, observer)
+    return lines
 
 
 def reply(text: bytes) -> Reply:
@@ -194,6 +211,24 @@ class SessionCase(SynchronousTestCase):
         error = self.ready[0].value
         self.assertIsInstance(error, ConnectFailed)
         return error
+
+
+@implementer(IHostnameResolver)
+class Resolver:
+    """Every name has the addresses ``has``."""
+
+    def __init__(self, *has: str) -> None:
+        self.has = list(has)
+
+    def resolveHostName(  # type: ignore[override]
+        self, receiver: Any, hostName: str, portNumber: int = 0, *args: Any, **kw: Any
+    ) -> None:
+        """Answer at once."""
+        receiver.resolutionBegan(None)
+        for ip in self.has:
+            kind = IPv6Address if ":" in ip else IPv4Address
+            receiver.addressResolved(kind("TCP", ip, portNumber))
+        receiver.resolutionComplete()
 
 
 class ReactorCase(SynchronousTestCase):

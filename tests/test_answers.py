@@ -19,6 +19,7 @@ OWN = {
     Event.AUTH: (451, b"4.7.0"),
     Event.POOL_FULL: (451, b"4.3.2"),
     Event.TOO_LARGE: (552, b"5.3.4"),
+    Event.EIGHT_BIT: (554, b"5.6.3"),
     Event.FAULT: (451, b"4.3.0"),
 }
 NO_USER = Reply(550, (b"5.1.1 no such user",))

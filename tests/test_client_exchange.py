@@ -122,6 +122,14 @@ class CommandTests(ExchangeCase):
         verdict = Verdict(Event.TOO_LARGE, Stage.MAIL, None, "100 bytes, the backend takes 99")
         self.assertEqual(exchange.verdicts, [verdict, verdict])
 
+    def test_declined(self) -> None:
+        """What is declined is not begun either."""
+        exchange = Exchange(Envelope(SENDER, recipients(2)), 100, {}, True)
+        self.assertEqual(exchange.decline(Event.EIGHT_BIT, "why"), b"")
+        self.assertIs(exchange.state, State.DONE)
+        verdict = Verdict(Event.EIGHT_BIT, Stage.MAIL, None, "why")
+        self.assertEqual(exchange.verdicts, [verdict, verdict])
+
 
 class AcceptedTests(ExchangeCase):
     """The way to success."""

@@ -40,6 +40,27 @@ class HostsCase(SynchronousTestCase):
         return list(self.hosts.order(hop))
 
 
+class KeepTests(HostsCase):
+    """Servers that are in no route any more."""
+
+    def test_forgotten(self) -> None:
+        """They are forgotten with their timers; the others rest on."""
+        self.fail(A, B)
+        self.hosts.keep({B, C})
+        self.assertEqual(list(self.hosts.resting), [B])
+        self.clock.advance(60)
+        self.assertEqual([server for server, _ in self.probes], [B])
+
+    def test_being_probed(self) -> None:
+        """Its probe is given up, and nothing comes after it."""
+        self.fail(A)
+        self.clock.advance(60)
+        [(_, probing)] = self.probes
+        self.hosts.keep(())
+        self.failureResultOf(probing)
+        self.assertEqual((list(self.hosts.resting), self.clock.getDelayedCalls()), ([], []))
+
+
 class OrderTests(HostsCase):
     """The order."""
 

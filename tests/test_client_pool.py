@@ -673,7 +673,7 @@ class PoolMachine(RuleBasedStateMachine):
     @initialize(bound=st.integers(1, 4))
     def begin(self, bound: int) -> None:
         """An empty pool."""
-        self.bound = bound
+        self.bound = self.most = bound
         self.jobs = Jobs(PoolBounds(max_connections=bound, idle=30.0, max_age=240.0))
         self.pool = self.jobs.pool
         self.results: list[list[Any]] = []
@@ -759,13 +759,41 @@ class PoolMachine(RuleBasedStateMachine):
         """Time passes."""
         self.jobs.clock.advance(seconds)
 
+    @rule(bound=st.integers(1, 4))
+    def adjust(self, bound: int) -> None:
+        """There are new settings."""
+        self.bound = bound
+        self.most = max(bound, self.most)
+        self.pool.adjust(PoolBounds(max_connections=bound, idle=30.0, max_age=240.0))
+
+    @rule()
+    def renew(self) -> None:
+        """Nothing that lives now is to be used again."""
+        before = set(self.living)
+        self.pool.renew()
+        assert not self.pool._idle
+        assert before & set(self.held) <= self.pool._outdated
+
+    @rule()
+    def wind_down(self) -> None:
+        """The backend is no longer among the routes, until the next ``adjust``."""
+        self.pool.wind_down()
+        assert not self.pool._idle
+
     # -- what must hold
 
     @invariant()
     def bounded(self) -> None:
-        """Not more connections than allowed."""
+        """Not more connections than allowed, and above a bound that has fallen never more."""
         counts = self.pool.counts()
-        assert sum(counts.values()) - counts["waiting"] <= self.bound
+        size = sum(counts.values()) - counts["waiting"]
+        assert size <= self.most
+        self.most = max(self.bound, size)
+
+    @invariant()
+    def what_is_outdated_lives(self) -> None:
+        """The pool remembers nothing of connections that are gone."""
+        assert self.pool._outdated <= set(self.living) | self.pool._connecting
 
     @invariant()
     def one_state_each(self) -> None:
@@ -782,7 +810,7 @@ class PoolMachine(RuleBasedStateMachine):
         counts = self.pool.counts()
         waiting = counts.pop("waiting")
         if waiting and self.jobs.clock.seconds() >= self.full_until:
-            assert sum(counts.values()) == self.bound
+            assert sum(counts.values()) >= self.bound
         if counts["idle"]:
             assert all(waiter.fresh for waiter in self.pool._waiting)
         if waiting:
@@ -818,6 +846,98 @@ class PoolMachine(RuleBasedStateMachine):
         assert all(len(result) == 1 for result in self.results)
         assert self.jobs.clock.getDelayedCalls() == []
         assert self.jobs.emptied
+
+
+class NewSettingsTests(PoolCase):
+    """Bounds that change, and connections that are not to be used again."""
+
+    def test_more(self) -> None:
+        """A higher bound opens connections for those who wait."""
+        self.busy(3)
+        for _ in range(3):
+            self.acquire()
+        self.pool.adjust(PoolBounds(max_connections=5))
+        self.assert_counts(busy=3, connecting=2, waiting=1)
+
+    def test_fewer(self) -> None:
+        """Above a lower bound idle ones go at once, and busy ones with their transaction."""
+        first, second, third = self.busy(3)
+        self.pool.idle(first)
+        self.pool.adjust(PoolBounds(max_connections=1))
+        self.assertEqual(first.did, ["quit"])
+        self.assert_counts(busy=2, closing=1)
+        self.pool.idle(second)
+        self.pool.idle(third)
+        self.assertEqual(sorted(second.did + third.did), ["quit"])
+        self.assert_counts(idle=1, closing=2)
+
+    def test_fewer_while_connecting(self) -> None:
+        """A connection that opens beyond the bound carries its message and goes."""
+        jobs = [self.acquire(), self.acquire()]
+        self.pool.adjust(PoolBounds(max_connections=1))
+        for opening, job in zip(self.jobs.openings, jobs, strict=True):
+            opening.succeed()
+            self.pool.idle(self.successResultOf(job))
+        self.assert_counts(idle=1, closing=1)
+
+    def test_shorter_idle_time(self) -> None:
+        """It holds for those that lie idle already; a longer one does not."""
+        [connection] = self.busy()
+        self.pool.idle(connection)
+        self.clock.advance(5)
+        self.pool.adjust(PoolBounds(max_connections=3, idle=100.0))
+        self.pool.adjust(PoolBounds(max_connections=3, idle=10.0))
+        self.clock.advance(9.9)
+        self.assertEqual(connection.did, [])
+        self.clock.advance(0.1)
+        self.assertEqual(connection.did, ["quit"])
+
+    def test_a_full_server_stays_full(self) -> None:
+        """What the server has said about itself outlives new settings."""
+        self.busy(1)
+        waiting = self.acquire()
+        self.jobs.openings[-1].fail(full=True)
+        self.pool.adjust(PoolBounds(max_connections=2))
+        self.assert_counts(busy=1, waiting=1)
+        self.clock.advance(FULL_FOR)
+        self.why(waiting)
+        self.acquire()
+        self.acquire()
+        self.assert_counts(busy=1, connecting=1, waiting=1)
+
+    def test_back_among_the_routes(self) -> None:
+        """A pool that was winding down keeps connections idle again."""
+        [connection] = self.busy()
+        self.pool.wind_down()
+        self.pool.adjust(BOUNDS)
+        self.pool.idle(connection)
+        self.assert_counts(idle=1)
+
+    def test_renewed(self) -> None:
+        """Idle ones go, busy and opening ones after their message, later ones stay."""
+        idle, busy = self.busy(2)
+        self.pool.idle(idle)
+        opening = self.acquire(fresh=True)
+        self.pool.renew()
+        self.assertEqual(idle.did, ["quit"])
+        self.gone(idle)
+        self.pool.idle(busy)
+        late = self.jobs.openings[-1].succeed()
+        self.assertIs(self.successResultOf(opening), late)
+        self.pool.idle(late)
+        self.assertEqual([busy.did, late.did], [["quit"], ["quit"]])
+        self.gone(busy, late)
+        [new] = self.busy()
+        self.pool.idle(new)
+        self.assert_counts(idle=1)
+
+    def test_renewed_and_failed(self) -> None:
+        """An attempt that fails leaves nothing behind."""
+        acquired = self.acquire()
+        self.pool.renew()
+        self.jobs.openings[-1].fail()
+        self.why(acquired)
+        self.assertEqual(self.pool._outdated, set())
 
 
 class AnyInterleavingTests(SynchronousTestCase):

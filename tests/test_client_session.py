@@ -1,7 +1,11 @@
 """A connection to a backend, from its greeting to its end, without a socket."""
 
+import errno
 import os
+from typing import Any
+from unittest import mock
 
+from attrs import evolve
 from twisted.internet.error import ConnectionLost
 from twisted.mail import smtp
 
@@ -379,6 +383,56 @@ class TransactionTests(SessionCase):
         self.wire.says(OK, OK, GO)
         self.wire.says(OK)
         self.assertEqual(told, ["first", "second"])
+
+
+class Strict8BitTests(SessionCase):
+    """``strict_8bit``: what a backend without 8BITMIME gets."""
+
+    EIGHT_BIT = b"Subject: caf\xc3\xa9\r\n\r\n"
+
+    def strict(self, message: bytes = EIGHT_BIT, **changes: Any) -> Job:
+        """A job of a route that is strict."""
+        job = make_job(content=Content.from_plain(message), **changes)
+        return evolve(job, next_hop=evolve(job.next_hop, strict_8bit=True))
+
+    def test_refused(self) -> None:
+        """8-bit bytes: nothing is sent, each recipient is told, and the connection stays."""
+        self.opened(PLAIN_EHLO)
+        self.assertEqual(self.send(self.strict(count=2)), b"")
+        self.assertEqual(self.events(), [Event.EIGHT_BIT] * 2)
+        self.assertEqual([outcome.stage for outcome in self.outcomes[0]], [Stage.MAIL] * 2)
+        self.assertEqual(self.owner.heard, ["idle"])
+        self.assertEqual(self.send(), MAIL)
+
+    def test_7bit(self) -> None:
+        """What is said to be 8-bit and is not passes, without the parameter."""
+        self.opened(PLAIN_EHLO)
+        self.assertEqual(self.send(self.strict(MESSAGE, parameters={b"BODY": b"8BITMIME"})), MAIL)
+
+    def test_offered(self) -> None:
+        """Where 8BITMIME is offered the message is not looked at."""
+        self.opened(b"250-x\r\n250 8BITMIME\r\n")
+        with mock.patch.object(Content, "is_ascii", side_effect=AssertionError("looked at")):
+            self.assertEqual(self.send(self.strict()), MAIL)
+
+    def test_not_strict(self) -> None:
+        """Without the flag it passes as it is, and is not looked at."""
+        self.opened(PLAIN_EHLO)
+        job = make_job(content=Content.from_plain(self.EIGHT_BIT))
+        with mock.patch.object(Content, "is_ascii", side_effect=AssertionError("looked at")):
+            self.assertEqual(self.send(job), MAIL)
+
+    def test_unreadable(self) -> None:
+        """A file that cannot be read is a fault of the gateway's, not of the connection."""
+        self.opened(PLAIN_EHLO)
+        os.mkdir(directory := self.mktemp())
+        content = Content(directory, 0)
+        self.addCleanup(content.close)
+        content.append(self.EIGHT_BIT)
+        with mock.patch("os.pread", side_effect=OSError(errno.EIO, "no")):
+            self.assertEqual(self.send(evolve(self.strict(), content=content)), b"")
+        self.assertEqual(self.events(), [Event.FAULT])
+        self.assertEqual(self.owner.heard, ["idle"])
 
 
 class SpooledTests(SessionCase):

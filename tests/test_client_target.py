@@ -1,6 +1,6 @@
 """The forwarding target: which server, which connection, and what is never tried again."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from attrs import evolve
@@ -13,7 +13,17 @@ from zope.interface.verify import verifyObject
 
 from smtpforward.client.target import ForwardTarget
 from smtpforward.interfaces import IDeliver
-from smtpforward.job import Credentials, Event, Outcome, PoolBounds, Server, Stage, Timeouts
+from smtpforward.job import (
+    TLS,
+    Credentials,
+    Event,
+    NextHop,
+    Outcome,
+    PoolBounds,
+    Server,
+    Stage,
+    Timeouts,
+)
 from tests.clientsupport import (
     GREETING,
     MESSAGE,
@@ -210,6 +220,87 @@ class DeliveryTests(TargetCase):
         self.assert_cancelled(delivery)
         told[0]([])
         self.assertEqual(len(self.flushLoggedErrors(IndexError)), 1)
+
+
+class NewRoutesTests(TargetCase):
+    """What becomes of the pools when there are other routes."""
+
+    def adopt(self, *hops: NextHop, renewed: Sequence[TLS] = ()) -> None:
+        """These are the routes now."""
+        self.target.adopt(hops, renewed)
+
+    def test_unchanged(self) -> None:
+        """A backend that is still there keeps its connections."""
+        wire = self.idle()
+        self.adopt(NextHop((OTHER_SERVER,)), NextHop((SERVER,)))
+        self.assertEqual(self.counts(), [{"idle": 1}])
+        self.answer(wire, self.deliver_now(wire))
+
+    def deliver_now(self, wire: Wire) -> bytes:
+        """Deliver over ``wire``; what the backend sees."""
+        self.deliver()
+        return wire.sent()
+
+    def test_gone(self) -> None:
+        """One that is not says good-bye to those that are idle; a job that has it is served."""
+        wire = self.idle()
+        self.adopt(NextHop((OTHER_SERVER,)))
+        self.assertEqual(wire.sent(), b"QUIT\r\n")
+        wire.lose()
+        delivery = self.deliver()
+        wire = self.greet()
+        self.assertEqual(self.answer(wire), b"QUIT\r\n")
+        self.assertEqual(self.events(delivery), [Event.ACCEPTED])
+
+    def test_gone_while_busy(self) -> None:
+        """A transaction in progress comes to its end."""
+        delivery = self.deliver()
+        wire = self.greet()
+        self.adopt(NextHop((OTHER_SERVER,)))
+        self.assertEqual(self.answer(wire), b"QUIT\r\n")
+        self.assertEqual(self.events(delivery), [Event.ACCEPTED])
+
+    def test_back(self) -> None:
+        """One that comes back keeps its connections again."""
+        self.deliver()
+        wire = self.greet()
+        self.adopt(NextHop((OTHER_SERVER,)))
+        self.adopt(NextHop((SERVER,)))
+        self.answer(wire)
+        self.assertEqual(self.counts(), [{"idle": 1}])
+
+    def test_new_bounds(self) -> None:
+        """They hold for jobs of earlier routes as well."""
+        self.adopt(NextHop((SERVER,), bounds=ONE))
+        for _ in range(2):
+            self.deliver(make_job(bounds=PoolBounds(max_connections=10)))
+        self.assertEqual(self.counts(), [{"connecting": 1, "waiting": 1}])
+        self.adopt(NextHop((SERVER,), bounds=PoolBounds(max_connections=2)))
+        self.assertEqual(self.counts(), [{"connecting": 2}])
+
+    def test_renewed(self) -> None:
+        """With other certificates, connections of the policies that use them are made anew."""
+        wire = self.idle()
+        self.adopt(NextHop((SERVER,)), renewed=[TLS.REQUIRED])
+        self.assertEqual(self.counts(), [{"idle": 1}])
+        self.adopt(NextHop((SERVER,)), renewed=[SERVER.tls])
+        self.assertEqual(wire.sent(), b"QUIT\r\n")
+
+    def test_resting(self) -> None:
+        """A server of no route does not rest."""
+        self.deliver(make_job(servers=BOTH))
+        self.refuse(Refused())
+        self.assertEqual(list(self.target.hosts.resting), [SERVER])
+        self.adopt(NextHop((OTHER_SERVER,)))
+        self.assertEqual(list(self.target.hosts.resting), [])
+
+    def test_while_ending(self) -> None:
+        """New routes do not keep a pool from its end."""
+        wire = self.idle()
+        self.target.wind_down()
+        self.adopt(NextHop((SERVER,)))
+        self.assertEqual(wire.sent(), b"QUIT\r\n")
+        self.assertEqual(self.counts(), [{"closing": 1}])
 
 
 class ServersTests(TargetCase):

@@ -11,7 +11,7 @@ from smtpforward.client.errors import ConnectFailed
 from smtpforward.client.session import BackendSession
 from smtpforward.config.settings import Certificate
 from smtpforward.job import TLS, Credentials, Event, Server
-from tests.clientsupport import GREETING, SERVER, make_job
+from tests.clientsupport import GREETING, SERVER, Resolver, make_job
 from tests.clienttls import (
     CA,
     CLIENT,
@@ -168,6 +168,54 @@ class OfferedTests(ClientTLSCase):
             self.shaken(TLS.OFFERED)
             self.why()
         self.assertEqual(len(self.attempts()), len(BAD))
+
+
+class AddressesTests(ClientTLSCase):
+    """A name with several addresses."""
+
+    def setUp(self) -> None:
+        """Two of them."""
+        super().setUp()
+        self.reactor.nameResolver = Resolver("192.0.2.1", "192.0.2.2")
+
+    def begin(self, tls: TLS) -> None:
+        """Connect to the name."""
+        named = evolve(server(tls), host=NAME)
+        self.connecting = self.connector.connect(named, make_job())
+
+    def at_starttls(self) -> TLSWire:
+        """The newest connection has said STARTTLS, and the backend has said yes."""
+        wire = self.accept()
+        wire.says(GREETING)
+        self.assertEqual(wire.says(OFFERS), STARTTLS)
+        wire.protocol.dataReceived(READY)
+        return wire
+
+    def test_wrong_certificate(self) -> None:
+        """Where TLS is required it is verified at each address, until one is right."""
+        self.begin(TLS.REQUIRED)
+        self.backend = backend_context(WRONG_NAME)
+        first = self.at_starttls()
+        self.assertEqual(first.shake(), b"")
+        self.backend = backend_context()
+        second = self.at_starttls()
+        self.assertEqual(second.shake(), EHLO)
+        second.says_inside(INSIDE)
+        session = self.successResultOf(self.connecting)
+        self.assertIsNot(first.creators[0], second.creators[0])
+        self.assertEqual(self.attempts(), ["192.0.2.1", "192.0.2.2"])
+        self.assertEqual(self.connector.addresses.resting, [f"{NAME}[192.0.2.1]:25"])
+        self.assertEqual(session.security.policy, TLS.REQUIRED)
+
+    def test_offered(self) -> None:
+        """TLS that was merely offered and fails is no fault of an address."""
+        self.begin(TLS.OFFERED)
+        wire = self.at_starttls()
+        wire.protocol.dataReceived(b"500 what?\r\n" * 3)
+        wire.lose()
+        self.in_the_clear()
+        self.assertEqual(self.attempts(), ["192.0.2.1", "192.0.2.1"])
+        self.assertEqual(self.connector.addresses.resting, [])
 
 
 class FallBackTests(ClientTLSCase):

@@ -10,6 +10,7 @@ from twisted.internet.testing import MemoryReactorClock
 
 from smtpforward.commands import probe
 from smtpforward.config import Settings, load
+from tests.clientsupport import Resolver
 from tests.clienttls import CA, EXPIRED, TLSCase, TLSWire, backend_context
 from tests.test_commands_check import CommandCase
 
@@ -134,6 +135,21 @@ class ProbeTests(TLSCase, CommandCase):
         self.assertEqual(self.attempts(), ["192.0.2.1", "192.0.2.2"])
         self.assertIn("FAILED", text)
         self.assertIn("ready for mail", text)
+
+    def test_next_address(self) -> None:
+        """Of a name with several addresses each that was tried is shown."""
+        self.reactor.nameResolver = Resolver("192.0.2.1", "192.0.2.2")
+        self.probe("host=mail.example\nenable_tls=no\n")
+        wire = self.accept()
+        with redirect_stdout(self.out_stream):
+            wire.says(b"554 no\r\n")
+        wire = self.accept()
+        wire.says(GREETING)
+        wire.says(AUTH)
+        self.bye(wire)
+        text = self.said(True)
+        self.assertIn("[192.0.2.1]:25\n  greeting: 554 no\n", text)
+        self.assertIn("\n  the next address\n  connected: mail.example[192.0.2.2]:25\n", text)
 
     def test_which_route(self) -> None:
         """A section, a domain as it is written, an address's domain; else the default route."""

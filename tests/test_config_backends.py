@@ -235,6 +235,15 @@ class PoolTests(BackendCase):
         hop = self.routes("dead_forwarding_host_retry_secs=5\n").default.next_hop
         self.assertEqual(hop.retry_dead_after, 5.0)
 
+    def test_strict_8bit(self) -> None:
+        """So is whether 8-bit bytes need 8BITMIME; a section inherits it, or has its own."""
+        text = "strict_8bit=true\n[b.example]\nstrict_8bit=false\n[c.example]\n"
+        routes = self.load(smtp_forward_ini=f"host=a.example\ncheck_recipient=1\n{text}").routes
+        self.assertTrue(routes.default.next_hop.strict_8bit)
+        self.assertFalse(routes.sections["b.example"].next_hop.strict_8bit)
+        self.assertEqual(routes.sections["c.example"].next_hop, routes.default.next_hop)
+        self.assertFalse(self.routes("").default.next_hop.strict_8bit)
+
     def test_wrong(self) -> None:
         """What is no list of hosts is a problem at its line."""
         for text in (

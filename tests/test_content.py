@@ -207,6 +207,22 @@ class SpoolTests(SynchronousTestCase):
         self.assertRaises(OSError, os.fstat, descriptor)
 
 
+class AsciiTests(SynchronousTestCase):
+    """Whether a message holds 8-bit bytes."""
+
+    @given(st.lists(st.binary(max_size=20), max_size=5), st.sampled_from((0, 30, 1000)))
+    @FEW
+    def test_any(self, pieces: list[bytes], after: int) -> None:
+        """Whatever the pieces are, and wherever they are kept."""
+        directory = self.mktemp()
+        os.mkdir(directory)
+        made = Content(directory, after)
+        for piece in pieces:
+            made.append(piece)
+        self.assertEqual(made.is_ascii(), max(b"".join(pieces), default=0) < 128)
+        made.close()
+
+
 class HeaderTests(SynchronousTestCase):
     """The header section."""
 

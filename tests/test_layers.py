@@ -19,10 +19,11 @@ PACKAGE = "smtpforward"
 LAYERS = (
     {"reply", "envelope", "address", "content", "job", "interfaces", "passwords"},
     {"config"},
-    {"net", "record"},
+    {"net", "record", "logs"},
     {"client"},
     {"answers", "routing", "limits", "learned", "dispatch"},
     {"server"},
+    {"reload"},
     {"service"},
     {"commands"},
 )
@@ -30,6 +31,7 @@ LAYERS = (
 APART = {
     "net": {"config", "record"},
     "record": {"net"},
+    "logs": {"config", "net"},
     "client": {"config", "record", "answers", "dispatch", "server"},
 }
 # The values that a module may know of a part from which it is apart otherwise.

@@ -311,6 +311,14 @@ class ChoiceTests(DecisionCase):
         given = settings(hosts=(), sections={"example.org": attrs.evolve(ORG, queue="outbound")})
         self.assert_refused(decide(b"b@example.org", given=given), answers.NO_RELAYING)
 
+    def test_partial_rejection(self) -> None:
+        """What is answered for some of the recipients cannot differ within a transaction."""
+        ways = {
+            routing.way_of(attrs.evolve(ORG, partial_rejection=x), False)
+            for x in ("learn", "reject")
+        }
+        self.assertEqual(len(ways), 2)
+
     def test_words(self) -> None:
         """A way says where it leads."""
         self.assertEqual(str(Way(OUTBOUND, None)), "to the outbound queue")

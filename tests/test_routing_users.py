@@ -25,6 +25,12 @@ class ConstrainSenderTests(SynchronousTestCase):
         for sender in (b"anna@example.net", b"anna@sub.example.com", b"anna@xexample.com"):
             self.assertIs(self.reply("anna@example.com", sender), answers.FOREIGN_SENDER)
 
+    def test_a_domain_in_letters(self) -> None:
+        """The name's domain is compared as an A-label, as the sender gives it."""
+        self.assertIsNone(self.reply("anna@B\u00fccher.example", b"anna@xn--bcher-kva.example"))
+        foreign = self.reply("anna@-no domain-", b"anna@xn--bcher-kva.example")
+        self.assertIs(foreign, answers.FOREIGN_SENDER)
+
     def test_null_sender(self) -> None:
         """Bounces and receipts have no sender."""
         self.assertIsNone(self.reply("anna@example.com", b""))

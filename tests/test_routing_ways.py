@@ -37,8 +37,14 @@ OTHERS: dict[type, dict[str, Any]] = {
         "timeouts": Timeouts(1.0),
         "bounds": PoolBounds(1),
         "retry_dead_after": 1.0,
+        "strict_8bit": True,
     },
-    Way: {"delivery": Delivery.OUTBOUND, "next_hop": None, "alone": True},
+    Way: {
+        "delivery": Delivery.OUTBOUND,
+        "next_hop": None,
+        "alone": True,
+        "partial_rejection": "reject",
+    },
 }
 
 
@@ -165,7 +171,7 @@ class InheritanceTests(DirectoryCase):
             "enable_tls=implicit": True,
             "dead_forwarding_host_retry_secs=8": True,
             "enable_outbound=true": False,
-            "partial_rejection=learn": False,
+            "partial_rejection=learn": True,
         }.items():
             default, section = self.section(f"{text}\n")
             self.assertNotEqual(attrs.evolve(section, section=""), default, text)

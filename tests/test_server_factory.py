@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import attrs
 from twisted.internet.address import IPv6Address
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionLost
@@ -50,6 +51,27 @@ class ConnectionsTests(SynchronousTestCase):
         edge.factory.settings = settings(hosts=())
         self.assertEqual(edge.codes(b"RCPT TO:<c@example.com>\r\n"), [250])
         self.assertEqual(edge.codes(b"RSET\r\nMAIL FROM:<>\r\n" + RECIPIENT), [250, 250, 550])
+
+    def test_new_limits(self) -> None:
+        """So do limits; a transaction in progress keeps those that it began with."""
+        edge = Edge()
+        edge.send(b"EHLO x\r\n")
+        edge.factory.settings = settings(limits=Limits(bytes=1000))
+        self.assertEqual(edge.codes(b"MAIL FROM:<> SIZE=2000\r\n"), [552])
+        edge.codes(b"MAIL FROM:<>\r\n")
+        edge.factory.settings = settings(limits=Limits(bytes=10))
+        self.assertEqual(edge.codes(RECIPIENT + b"DATA\r\n"), [250, 354])
+        self.assertEqual(edge.codes(b"Subject: more than ten bytes\r\n.\r\n"), [250])
+        self.assertEqual(edge.codes(b"MAIL FROM:<> SIZE=20\r\n"), [552])
+        self.assertIn(b"SIZE 10\r\n", edge.send(b"EHLO x\r\n"))
+
+    def test_new_name(self) -> None:
+        """A new name is that of connections that are made from then on."""
+        edge = Edge(target=ScriptedTarget())
+        edge.factory.settings = attrs.evolve(settings(), me="new.example.net")
+        edge.connect()
+        self.assertTrue(edge.heard().startswith(b"220 new.example.net "))
+        self.assertEqual(edge.factory.domain, b"new.example.net")
 
     def test_repr(self) -> None:
         """It shows how many clients there are."""

@@ -70,6 +70,24 @@ class GatewaySessionTests(SynchronousTestCase):
             reply = session.rcpt(recipient(b"b@elsewhere.example"))
             self.assertEqual(reply is None, relaying)
 
+    def test_new_relay_list(self) -> None:
+        """Who may relay is asked anew for each transaction, but not of who has logged in."""
+        self.session.mail(address(b"a@example.net"), {})
+        self.settings = settings(relays=RELAYS)
+        self.assertFalse(self.session.client.relaying)
+        self.assertIsNotNone(self.session.rcpt(recipient(b"b@elsewhere.example")))
+        self.session.reset()
+        self.session.mail(address(b"a@example.net"), {})
+        self.assertIsNone(self.session.rcpt(recipient(b"b@elsewhere.example")))
+        self.session.reset()
+        self.settings = settings()
+        self.session.mail(address(b"a@example.net"), {})
+        self.assertFalse(self.session.client.relaying)
+        self.session.authenticated("alice")
+        self.settings = settings()
+        self.session.mail(address(b"a@example.net"), {})
+        self.assertTrue(self.session.client.relaying)
+
     def test_helo_is_kept(self) -> None:
         """Name and protocol are facts of the client from then on."""
         self.assertIsNone(self.session.connected())

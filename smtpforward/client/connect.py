@@ -5,7 +5,7 @@ the protocol itself: behind an endpoint Twisted tells a client factory nothing o
 
 Failure policy: nothing is tried twice but this: where TLS was merely offered, asked for by nobody,
 and its handshake fails, a fresh connection goes without; the backend is then left alone with TLS
-for ten minutes.
+for ten minutes. Of a name with several addresses each is tried, within the same time.
 """
 
 from typing import Any, Protocol
@@ -20,6 +20,8 @@ from twisted.logger import Logger
 from twisted.mail import smtp
 from twisted.python.failure import Failure
 
+from smtpforward.client.addresses import RestingAddresses
+from smtpforward.client.dial import Dial
 from smtpforward.client.errors import ConnectFailed
 from smtpforward.client.opening import Security
 from smtpforward.client.session import BackendSession
@@ -94,6 +96,7 @@ class Connector:
 
     :param own_name: this host's name as configured: a backend that greets with it is this gateway.
     :param contexts: TLS; without them a policy that demands it cannot be met.
+    :ivar addresses: those that rest, of names that have several.
     """
 
     log = Logger()
@@ -110,6 +113,14 @@ class Connector:
         self._own_name = own_name
         self._contexts = contexts
         self._clear_until: dict[tuple[str, int], float] = {}
+        self.addresses = RestingAddresses(self._clock)
+
+    def adopt(self, own_name: str | None, contexts: ClientContexts | None) -> None:
+        """Use these for connections from now on; what TLS was given up for is tried again."""
+        self._own_name = own_name
+        if contexts is not self._contexts:
+            self._contexts = contexts
+            self._clear_until.clear()
 
     def connect(self, server: Server, purpose: Purpose) -> "Deferred[BackendSession]":
         """A connection to ``server`` that is ready for mail.
@@ -117,10 +128,10 @@ class Connector:
         :return: Deferred; it fails with :class:`ConnectFailed`. Cancelling closes the connection.
         """
         security = self._security(server)
-        attempt = self._attempt(server, purpose, security)
-        if security.creator is not None and not (security.needs_tls or security.creator.verifies):
-            attempt.addErrback(self._without_tls, server, purpose)
-        return attempt
+        opening = self._open(server, purpose, security)
+        if security.may_go_clear:
+            opening.addErrback(self._without_tls, server, purpose)
+        return opening
 
     def _security(self, server: Server) -> Security:
         contexts, policy = self._contexts, server.tls
@@ -159,15 +170,48 @@ class Connector:
         )
         if now >= purpose.deadline:
             return failure
-        return self._attempt(server, purpose, Security(server.tls, None, server.credentials))
+        return self._open(server, purpose, Security(server.tls, None, server.credentials))
 
     def _factory(self, server: Server, purpose: Purpose, security: Security) -> BackendFactory:
         timeouts, own_name = purpose.next_hop.timeouts, self._own_name
         deadline, clock = purpose.deadline, self._clock
         return BackendFactory(server, own_name, timeouts, deadline, clock, security)
 
-    def _attempt(
+    def _open(
         self, server: Server, purpose: Purpose, security: Security
+    ) -> "Deferred[BackendSession]":
+        if isIPAddress(server.host) or isIPv6Address(server.host):
+            return self._attempt(server, purpose, security)
+        rest, deadline = purpose.next_hop.retry_dead_after, purpose.deadline
+        dial = Dial(self._reactor, self.addresses, server, rest, deadline, self._clock)
+        return self._dial(dial, server, purpose, security)
+
+    def _dial(
+        self, dial: Dial, server: Server, purpose: Purpose, security: Security
+    ) -> "Deferred[BackendSession]":
+        """A connection to one of the addresses that are left."""
+        attempt = self._attempt(server, purpose, security, dial)
+        return attempt.addCallbacks(
+            dial.ready, self._next_address, errbackArgs=(dial, server, purpose, security)
+        )
+
+    def _next_address(
+        self, failure: Failure, dial: Dial, server: Server, purpose: Purpose, security: Security
+    ) -> "Failure | Deferred[BackendSession]":
+        """An address was reached, and is of no use: one that is left."""
+        error = failure.value
+        if not isinstance(error, ConnectFailed):
+            return failure
+        if error.event is Event.TLS and security.may_go_clear:
+            return failure
+        if not dial.opening_failed(error):
+            return failure
+        # What makes TLS makes it for one connection.
+        again = self._security(server) if security.creator is not None else security
+        return self._dial(dial, server, purpose, again)
+
+    def _attempt(
+        self, server: Server, purpose: Purpose, security: Security, dial: Dial | None = None
     ) -> "Deferred[BackendSession]":
         reactor, timeouts = self._reactor, purpose.next_hop.timeouts
         factory = self._factory(server, purpose, security)
@@ -177,20 +221,21 @@ class Connector:
         )
         ready.addCallbacks(outcome.callback, outcome.errback)
         seconds = max(0.0, min(timeouts.connect, purpose.deadline - reactor.seconds()))
-        connecting: Deferred[Any] = self._endpoint(server, seconds).connect(factory)
+        endpoint = self._endpoint(server, seconds, dial)
+        connecting: Deferred[Any] = endpoint.connect(factory)
         connecting.addTimeout(seconds, reactor, _too_late)
+        if dial is not None:
+            connecting.addErrback(dial.not_connected)
         connecting.addErrback(_not_connected, server, outcome)
         return outcome
 
-    def _endpoint(self, server: Server, seconds: float) -> Any:
+    def _endpoint(self, server: Server, seconds: float, dial: Dial | None) -> Any:
         bind = (server.bind, 0) if server.bind else None
-        if isIPAddress(server.host):
-            kind: Any = TCP4ClientEndpoint
-        elif isIPv6Address(server.host):
-            kind = TCP6ClientEndpoint
-        else:
-            kind = HostnameEndpoint
-        return kind(self._reactor, server.host, server.port, timeout=seconds, bindAddress=bind)
+        where = (server.host, server.port)
+        if dial is not None:
+            return HostnameEndpoint(dial, *where, timeout=seconds, bindAddress=bind)
+        kind = TCP4ClientEndpoint if isIPAddress(server.host) else TCP6ClientEndpoint
+        return kind(self._reactor, *where, timeout=seconds, bindAddress=bind)
 
 
 def _give_up(

@@ -81,9 +81,7 @@ class Exchange:
         limit = self._extensions.get(b"SIZE", b"")
         if limit.isdigit() and 0 < int(limit) < self._size:
             detail = f"{self._size} bytes, the backend takes {limit.decode()}"
-            self._settle(Verdict(Event.TOO_LARGE, Stage.MAIL, None, detail))
-            self.state = State.DONE
-            return b""
+            return self.decline(Event.TOO_LARGE, detail)
         if len(self._envelope.recipients) == 1 and b"PIPELINING" in self._extensions:
             self._expected.extend(ALL_AT_ONCE)
             return self._mail_command() + self._rcpt_command(0) + b"DATA\r\n"
@@ -91,6 +89,12 @@ class Exchange:
         recipients = range(len(self._envelope.recipients))
         self._to_send.extend((Stage.RCPT, index) for index in recipients)
         return self._next_commands()
+
+    def decline(self, event: Event, detail: str) -> bytes:
+        """In place of ``begin``: the backend hears nothing of the message."""
+        self._settle(Verdict(event, Stage.MAIL, None, detail))
+        self.state = State.DONE
+        return b""
 
     def _next_commands(self) -> bytes:
         """All that wait, or without PIPELINING the next one."""

@@ -5,7 +5,7 @@ message waits for, and is itself again when that succeeds. When all rest, they a
 same: the one that has rested longest first.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IDelayedCall
@@ -68,6 +68,17 @@ class RestingHosts:
             timer = self._timers.pop(server, None)
             if timer is not None:
                 timer.cancel()
+
+    def keep(self, servers: Container[Server]) -> None:
+        """Forget all others."""
+        for server in [server for server in self._since if server not in servers]:
+            del self._since[server]
+            timer = self._timers.pop(server, None)
+            if timer is not None:
+                timer.cancel()
+            probing = self._probes.get(server)
+            if probing is not None:
+                probing.cancel()
 
     def stop(self) -> None:
         """Probe no more; nothing is left in the clock."""

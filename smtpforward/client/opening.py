@@ -71,6 +71,11 @@ class Security:
             return self.credentials is not None
         return self.policy is not TLS.NEVER
 
+    @property
+    def may_go_clear(self) -> bool:
+        """Whether TLS is tried, and where its handshake fails a fresh connection goes without."""
+        return self.creator is not None and not (self.needs_tls or self.creator.verifies)
+
 
 @implementer(IHandshakeListener)
 class Opening(smtp.ESMTPSender):

@@ -6,7 +6,8 @@ The pool knows slots, waiters and time; it does not know SMTP. Its rules:
 - waiters exist only while no slot is free, are served in order, and wait for a bounded time;
 - a connect that fails fails its own job and is not tried again; only where it says that the server
   is full, and others live, the job waits like one at the bound and the pool stays as it is;
-- what lies idle too long, or is too old, is closed when that time comes, not at the next traffic.
+- what lies idle too long, or is too old, is closed when that time comes, not at the next traffic;
+- bounds may change at any time: a connection beyond them ends with its transaction.
 """
 
 import itertools
@@ -54,6 +55,8 @@ class Pool(Generic[C]):
         self._closing: set[C] = set()
         # The most recently used at the right; until when each may lie idle.
         self._idle: dict[C, float] = {}
+        # Busy or still opening: to be closed instead of lying idle.
+        self._outdated: set[C | Waiter[C]] = set()
         self._waiting: deque[Waiter[C]] = deque()
         self._numbers = itertools.count()
         self._expiry = Watch(clock, self._expire)
@@ -158,6 +161,9 @@ class Pool(Generic[C]):
         waiter.opening = None
         connection.owner = self
         self._busy.add(connection)
+        if waiter in self._outdated:
+            self._outdated.discard(waiter)
+            self._outdated.add(connection)
         if self._life is Life.ENDING:
             connection.abort()
             waiter.result.errback(self._shutting_down())
@@ -166,6 +172,7 @@ class Pool(Generic[C]):
 
     def _not_opened(self, failure: Failure, waiter: Waiter[C]) -> None:
         self._connecting.discard(waiter)
+        self._outdated.discard(waiter)
         abandoned = waiter.opening is None
         waiter.opening = None
         error = failure.value
@@ -208,6 +215,9 @@ class Pool(Generic[C]):
         if self._life is Life.ENDING or connection.is_worn(self._bounds, now):
             self._retire(connection)
             return
+        if self._outdated and connection in self._outdated:
+            self._retire(connection)
+            return
         before = self._fresh_ones_first() if self._waiting else 0
         if before and before >= self._room_to_come:
             # The jobs that came first want new connections: make room for one.
@@ -237,7 +247,7 @@ class Pool(Generic[C]):
 
     def gone(self, connection: C) -> None:
         """A connection is closed: its slot is free."""
-        for state in (self._busy, self._closing):
+        for state in (self._busy, self._closing, self._outdated):
             state.discard(connection)
         self._idle.pop(connection, None)
         self._serve()
@@ -276,6 +286,41 @@ class Pool(Generic[C]):
                 nearest = due
         if nearest is not None:
             self._expiry.arm_until(nearest)
+
+    # -- new settings
+
+    def adjust(self, bounds: PoolBounds) -> None:
+        """Hold ``bounds`` from now on, and keep idle connections if that had ended."""
+        self._bounds = bounds
+        if self._life is Life.WINDING_DOWN:
+            self._life = Life.OPEN
+        if self._ceiling_ends.due is None:
+            self._ceiling = bounds.max_connections
+        self._ceiling = min(self._ceiling, bounds.max_connections)
+        self._shorten_idle_times()
+        self._outdate_what_is_too_much()
+        self._serve()
+
+    def _shorten_idle_times(self) -> None:
+        latest = self._clock.seconds() + self._bounds.idle
+        for connection, until in self._idle.items():
+            until = min(until, latest, connection.worn_at(self._bounds))
+            self._idle[connection] = until
+            if self._expiry.due is None or until < self._expiry.due:
+                self._expiry.arm_until(until)
+
+    def _outdate_what_is_too_much(self) -> None:
+        while self._idle and self._room_to_come < 0:
+            self._retire_oldest()
+        staying = (self._busy | self._connecting) - self._outdated
+        too_many = -self._room_to_come - len(self._outdated)
+        self._outdated.update(itertools.islice(staying, max(0, too_many)))
+
+    def renew(self) -> None:
+        """Use none of the present connections for another message."""
+        for connection in list(self._idle):
+            self._retire(connection)
+        self._outdated.update(self._busy, self._connecting)
 
     # -- the end
 

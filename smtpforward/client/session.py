@@ -18,6 +18,7 @@ from smtpforward.client.errors import ConnectFailed
 from smtpforward.client.exchange import Exchange, State
 from smtpforward.client.opening import Opening, Phase, Security
 from smtpforward.client.replies import NotAReply
+from smtpforward.content import Content
 from smtpforward.job import Event, Job, Outcome, PoolBounds, Timeouts
 from smtpforward.net import peer
 from smtpforward.net.clock import Clock
@@ -158,7 +159,10 @@ class BackendSession(Opening):
         self._exchange = exchange = Exchange(job.envelope, size, self.extensions, job.atomic)
         self._done = done
         self._last = True
-        commands = exchange.begin()
+        if job.next_hop.strict_8bit and b"8BITMIME" not in self.extensions:
+            commands = _begin_7bit(exchange, content)
+        else:
+            commands = exchange.begin()
         if commands:
             self.transport.write(commands)
         self._follow(exchange)
@@ -278,3 +282,14 @@ class BackendSession(Opening):
         if self.owner is not None:
             self.owner.gone(self)
         self._fail_exchange(Event.DROPPED, reason.getErrorMessage())
+
+
+def _begin_7bit(exchange: Exchange, content: Content) -> bytes:
+    """The first commands to a backend that gets no 8-bit bytes (RFC 6152 3)."""
+    try:
+        fits = content.is_ascii()
+    except OSError as error:
+        return exchange.decline(Event.FAULT, f"cannot read the spooled message: {error}")
+    if not fits:
+        return exchange.decline(Event.EIGHT_BIT, "8-bit bytes, and the backend has no 8BITMIME")
+    return exchange.begin()

@@ -6,7 +6,7 @@ by a fresh one, in silence; a fresh one's end is the answer. After our dot nothi
 again.
 """
 
-from collections.abc import Sequence
+from collections.abc import Container, Iterable, Sequence
 from functools import partial
 from typing import Any
 
@@ -23,7 +23,7 @@ from smtpforward.client.pool import Pool
 from smtpforward.client.session import BackendSession
 from smtpforward.client.waiters import Life
 from smtpforward.interfaces import IDeliver
-from smtpforward.job import Event, Job, NextHop, Outcome, Server, Stage
+from smtpforward.job import TLS, Event, Job, NextHop, Outcome, PoolBounds, Server, Stage
 from smtpforward.net.clock import Clock
 
 STALE = frozenset({Event.DROPPED, Event.CLOSING})
@@ -58,6 +58,7 @@ class ForwardTarget:
         self._connector = connector
         self._clock = clock
         self._pools: dict[Server, Pool[BackendSession]] = {}
+        self._bounds: dict[Server, PoolBounds] | None = None
         self.hosts = RestingHosts(clock, self._probe)
         self._life = Life.OPEN
         self._ends: list[Deferred[None]] = []
@@ -70,19 +71,43 @@ class ForwardTarget:
     def pool(self, server: Server, next_hop: NextHop) -> Pool[BackendSession]:
         """The pool of one backend."""
         pool = self._pools.get(server)
-        if pool is None:
-            pool = self._pools[server] = Pool(
-                str(server),
-                partial(self._connector.connect, server),
-                next_hop.bounds,
-                self._clock,
-                lambda: self._emptied(server),
-            )
-            if self._life is Life.WINDING_DOWN:
-                pool.wind_down()
-            elif self._life is Life.ENDING:
-                pool.end()
+        return self._new_pool(server, next_hop.bounds) if pool is None else pool
+
+    def _new_pool(self, server: Server, bounds: PoolBounds) -> Pool[BackendSession]:
+        known = self._bounds is None or server in self._bounds
+        if self._bounds is not None:
+            bounds = self._bounds.get(server, bounds)
+        pool = self._pools[server] = Pool(
+            str(server),
+            partial(self._connector.connect, server),
+            bounds,
+            self._clock,
+            lambda: self._emptied(server),
+        )
+        if self._life is Life.ENDING:
+            pool.end()
+        elif self._life is Life.WINDING_DOWN or not known:
+            pool.wind_down()
         return pool
+
+    def adopt(self, next_hops: Iterable[NextHop], renewed: Container[TLS]) -> None:
+        """New routes: backends that are still among them keep their connections.
+
+        Those that are not serve the jobs that have them, and keep no connection idle.
+
+        :param renewed: connections of servers with these policies are not used again.
+        """
+        hops = list(next_hops)
+        self._bounds = {server: hop.bounds for hop in hops for server in hop.servers}
+        self.hosts.keep(self._bounds)
+        for server, pool in list(self._pools.items()):
+            if server.tls in renewed:
+                pool.renew()
+            bounds = self._bounds.get(server)
+            if bounds is None:
+                pool.wind_down()
+            elif self._life is Life.OPEN:
+                pool.adjust(bounds)
 
     def _emptied(self, server: Server) -> None:
         self._pools.pop(server, None)

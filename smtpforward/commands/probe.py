@@ -177,10 +177,13 @@ async def look_at(reactor: Any, settings: Settings, server: Server, next_hop: Ne
 def report(seen: Seen) -> Iterator[str]:
     """The lines about one server."""
     yield f"server: {seen.server} (enable_tls={seen.server.tls.value})"
-    for number, session in enumerate(seen.sessions):
-        if number:
-            yield "  TLS failed: once more in the clear"
+    before: BackendSession | None = None
+    for session in seen.sessions:
+        if before is not None:
+            in_the_clear = before.security.creator and not session.security.creator
+            yield "  TLS failed: once more in the clear" if in_the_clear else "  the next address"
         yield from _of_session(session, seen)
+        before = session
     for error in seen.failed:
         yield f"  result: FAILED, {error.event.value}: {error.detail}"
     if not seen.failed:

@@ -34,8 +34,10 @@ def with_password(own: Values, at: At, root: str, report: Report) -> Values:
         message = f"{PASSWORD} is set as well, on line {other.line}"
         report.add(place, FILE, message, "only one of the two")
         return values
+    full = os.path.join(root, path)
+    report.reads(full)
     try:
-        values[PASSWORD] = _password(os.path.join(root, path))
+        values[PASSWORD] = _password(full)
     except WrongValueError as error:
         report.add(place, FILE, error.message, error.remedy)
         # Nothing built from it is used.

@@ -19,6 +19,7 @@ COMMENTS = (";", "#")
 
 def read_text(path: str, report: Report) -> str | None:
     """The decoded content of ``path``, or ``None`` when there is nothing to read."""
+    report.reads(path)
     try:
         with open(path, "rb") as file:
             data = file.read()

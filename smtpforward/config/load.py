@@ -61,10 +61,16 @@ def load(
     files = _read_all(root, report)
     settings = _build(root, files, hostname, now(), report)
     if settings is None or report.problems:
-        raise ConfigurationError(tuple(sorted(report.problems, key=_position)))
+        problems = tuple(sorted(report.problems, key=_position))
+        raise ConfigurationError(problems, report.files)
     for text in _remarks(root, files, settings):
         report.warn(text)
-    return evolve(settings, warnings=tuple(report.warnings), notes=tuple(_notes(files)))
+    return evolve(
+        settings,
+        warnings=tuple(report.warnings),
+        notes=tuple(_notes(files)),
+        files=report.files,
+    )
 
 
 def _position(problem: Problem) -> tuple[int, int]:

@@ -8,6 +8,8 @@ from typing import NamedTuple
 
 from attrs import define, field, frozen
 
+from smtpforward.config.stamps import Stamp, Stamps, stamp
+
 SHOWN = 60
 
 
@@ -43,11 +45,15 @@ class Problem:
 
 
 class ConfigurationError(Exception):
-    """The directory cannot be used. ``problems`` holds all that is wrong with it."""
+    """The directory cannot be used.
 
-    def __init__(self, problems: tuple[Problem, ...]) -> None:
+    :ivar problems: all that is wrong with it. ``files``: those that were looked at.
+    """
+
+    def __init__(self, problems: tuple[Problem, ...], files: Stamps | None = None) -> None:
         super().__init__(problems)
         self.problems = problems
+        self.files: Stamps = files or {}
 
     def __str__(self) -> str:
         return "\n".join(map(str, self.problems))
@@ -59,6 +65,11 @@ class Report:
 
     problems: list[Problem] = field(factory=list)
     warnings: list[str] = field(factory=list)
+    files: dict[str, Stamp] = field(factory=dict)
+
+    def reads(self, path: str) -> None:
+        """``path`` is going to be looked at, whether or not it is there."""
+        self.files.setdefault(path, stamp(path))
 
     def add(self, place: Place, key: str | None, message: str, remedy: str) -> None:
         """A problem at ``place``."""

@@ -32,7 +32,7 @@ BOUNDS = {
 OF_A_HOP = (
     *backends.KEYS,
     *("connect_timeout", "reply_timeout", "forward_timeout", "dot_timeout"),
-    "dead_forwarding_host_retry_secs",
+    *("dead_forwarding_host_retry_secs", "strict_8bit"),
     *BOUNDS,
 )
 Values = Mapping[str, Any]
@@ -126,6 +126,7 @@ class _Builder:
             ),
             PoolBounds(**{name: values[key] for key, name in BOUNDS.items()}),
             values["dead_forwarding_host_retry_secs"],
+            values["strict_8bit"],
         )
 
     def _check(self, section: str, hop: NextHop, values: Values) -> None:
@@ -161,6 +162,10 @@ class _Builder:
         except ValueError:
             message = f"section {shown(section)} is no domain and no address"
             self.report.add(place, None, message, "a section such as [example.com]")
+            return None
+        if at and not local:
+            message = f"[{section}] is for an address without a local part"
+            self.report.add(place, None, message, f"[{domain}], for every address in it")
             return None
         if at and self.reading.values[MAIN]["domain_selector"] != "mail_from":
             message = f"[{section}] is for a sender, and the sender selects no section"

@@ -1,12 +1,13 @@
 """The settings as values: built once from the files, frozen, passed down."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Literal
 
 from attrs import field, frozen
 
 from smtpforward.config.networks import Networks
+from smtpforward.config.stamps import Stamps
 from smtpforward.job import NextHop
 
 
@@ -86,6 +87,11 @@ class Routes:
     check_recipient: bool = False
     check_sender: bool = False
     domain_selector: Literal["rcpt_to", "mail_from"] = "rcpt_to"
+
+    def next_hops(self) -> Iterator[NextHop]:
+        """Those of all routes."""
+        yield self.default.next_hop
+        yield from (route.next_hop for route in self.sections.values())
 
 
 @frozen
@@ -190,6 +196,7 @@ class Settings:
     :ivar spool_dir: where a large message is kept while it passes.
     :ivar warnings: for the log and for ``check``; they do not stop the start.
     :ivar notes: for ``check`` alone: defaults that differ from those of Haraka.
+    :ivar files: those that were looked at, as they were then.
     """
 
     me: str
@@ -211,6 +218,7 @@ class Settings:
     logins: Logins = Logins()
     warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = field(default=(), eq=False)
+    files: Stamps = field(factory=dict, eq=False, repr=False)
 
     @property
     def first_command_timeout(self) -> float:

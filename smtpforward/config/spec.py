@@ -142,7 +142,6 @@ FORWARD = Spec(
 """,
     working={
         ("main", "split_routes"): {"defer": "defer"},
-        ("main", "strict_8bit"): {False: "false"},
     },
     main_only=frozenset({"check_recipient", "check_sender", "domain_selector", "split_routes"}),
 )

@@ -100,6 +100,7 @@ class _Reader:
             given: Any = self.reading.values[MAIN][key] or ()
             return [_File(os.path.join(self.root, path), place, key) for path in given]
         path = os.path.join(self.root, DEFAULT_FILES[key])
+        self.report.reads(path)
         return [_File(path, Place(path))] if os.path.lexists(path) else []
 
     def _unequal(self, keys: list[_File], chains: list[_File]) -> None:
@@ -132,6 +133,7 @@ class _Reader:
             self.report.warn(f"{directory}: only *.pem is read, not: {', '.join(others)}")
 
     def _listed(self, directory: str) -> list[str]:
+        self.report.reads(directory)
         try:
             return sorted(name for name in os.listdir(directory) if not name.startswith("."))
         except FileNotFoundError:
@@ -177,6 +179,7 @@ class _Reader:
         return self._tried(chain, lambda path: certificates.pair(private, public, path))
 
     def _tried(self, file: _File, read: Callable[[str], T]) -> T | None:
+        self.report.reads(file.path)
         try:
             return read(file.path)
         except WrongValueError as error:

@@ -65,7 +65,6 @@ class GatewayFactory(smtp.SMTPFactory):
         self._given_portal = portal
         self._settings: Settings | None = None
         self.settings = settings
-        self.domain = settings.me.encode("ascii")
         self.draining = False
         self._dispatcher = dispatcher
         self._clock = clock
@@ -82,6 +81,7 @@ class GatewayFactory(smtp.SMTPFactory):
     @settings.setter
     def settings(self, settings: Settings) -> None:
         known, self._settings = self._settings, settings
+        self.domain = settings.me.encode("ascii")
         if known is None or known.tls != settings.tls:
             self.contexts = ServerContexts(settings.tls) if settings.tls else None
         if known is None or known.logins != settings.logins:

@@ -68,6 +68,7 @@ class GatewaySMTP(Conversation):
         if not name or not name.isascii() or not name.decode("ascii").isprintable():
             self._reply(answers.BAD_HELO)
             return
+        self._settings = self.factory.settings
         self._end_transaction()
         greet = self._greet_extended if extended else self._greet_plainly
         self._ask(self._session.helo, greet, name, extended)

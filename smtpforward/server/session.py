@@ -38,17 +38,25 @@ class GatewaySession:
         dispatcher: Dispatcher,
         clock: Clock,
     ) -> None:
-        relays = client.ip in settings().access.relays
-        self.client = client.let_in("relay_acl_allow") if relays else client
+        self.client = client
         # As Twisted's interfaces have it: the name and the address.
         self._helo = (b"", client.ip.encode("ascii"))
         self._settings = settings
+        self._seen: Settings | None = None
+        self._look_up(settings())
         self._dispatcher = dispatcher
         self._clock = clock
         self._sender: tuple[Address, dict[bytes, bytes]] | None = None
         self._delivery: RoutingDelivery | None = None
         self._to_message: Callable[[], Message] | None = None
         self._handing_over: Deferred[Reply] | None = None
+
+    def _look_up(self, settings: Settings) -> None:
+        """Whether the client relays by these settings; a login holds under any."""
+        self._seen = settings
+        relays = self.client.ip in settings.access.relays
+        if not self.client.user and relays != self.client.relaying:
+            self.client = self.client.let_in("relay_acl_allow" if relays else "")
 
     def connected(self) -> Reply | None:
         """Every client is greeted."""
@@ -74,6 +82,9 @@ class GatewaySession:
 
     def mail(self, sender: Address, parameters: dict[bytes, bytes]) -> Reply | None:
         """Begin a transaction."""
+        settings = self._settings()
+        if settings is not self._seen:
+            self._look_up(settings)
         self._sender = (sender, parameters)
         self._delivery = self.getMessageDelivery()
         try:

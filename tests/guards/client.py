@@ -1,4 +1,4 @@
-"""The guards of the client: ``tests/test_traps_client.py`` and ``tests/test_traps_pools.py``."""
+"""The guards of the client: ``tests/test_traps_client.py``, ``test_traps_pools.py`` and others."""
 
 from tests.guards import Guard
 
@@ -11,10 +11,24 @@ SESSION = "smtpforward/client/session.py"
 CONNECT = "smtpforward/client/connect.py"
 POOL = "smtpforward/client/pool.py"
 TARGET = "smtpforward/client/target.py"
+ADDRESSES = "smtpforward/client/addresses.py"
+DIAL = "smtpforward/client/dial.py"
 
 
 def _client(test: str, file: str, before: str, after: str) -> Guard:
     return Guard(f"tests.test_traps_client.{test}", file, before, after)
+
+
+def _dial(test: str, file: str, before: str, after: str) -> Guard:
+    return Guard(f"tests.test_client_dial.{test}", file, before, after)
+
+
+def _resting(test: str, before: str, after: str) -> Guard:
+    return Guard(f"tests.test_client_addresses.{test}", ADDRESSES, before, after)
+
+
+def _strict(test: str, before: str, after: str) -> Guard:
+    return Guard(f"tests.test_client_session.Strict8BitTests.{test}", SESSION, before, after)
 
 
 def _pool(test: str, file: str, before: str, after: str) -> Guard:
@@ -309,4 +323,38 @@ GUARDS = [
         "self._expiry.arm_until(until)",
         "pass",
     ),
+    # A name with several addresses.
+    _resting(
+        "RestingTests.test_over", "            first.until = now + rest\n", "            pass\n"
+    ),
+    _resting("BoundedTests.test_lost_by_the_name", "if ip not in there or len", "if len"),
+    _resting("BoundedTests.test_not_resolved", "rests is None or not addresses", "rests is None"),
+    _resting("BoundedTests.test_names", "if len(self._names) >= MOST_NAMES:", "if False:"),
+    _dial("ConnectTests.test_cancelled", DIAL, "if reason.type is not UserError:", "if True:"),
+    _dial(
+        "ConnectTests.test_overtaken",
+        DIAL,
+        "            if since < at:\n",
+        "            if True:\n",
+    ),
+    _dial("ConnectTests.test_one_address", DIAL, "if len(self._known) > 1 and self", "if self"),
+    _dial("ConnectTests.test_deadline", DIAL, "> 1 and self._in_time:", "> 1:"),
+    _dial("OpeningTests.test_login", DIAL, "frozenset({Event.AUTH})", "frozenset()"),
+    _dial("OpeningTests.test_full", DIAL, "error.full or self._full", "error.full"),
+    _dial(
+        "OpeningTests.test_full",
+        DIAL,
+        "if address.host not in self._tried]",
+        "]",
+    ),
+    Guard(
+        "tests.test_client_tls.AddressesTests.test_wrong_certificate",
+        CONNECT,
+        "again = self._security(server) if security.creator is not None else security",
+        "again = security",
+    ),
+    # 8-bit bytes.
+    _strict("test_refused", "    if not fits:\n", "    if False:\n"),
+    _strict("test_not_strict", "if job.next_hop.strict_8bit and b", "if b"),
+    _strict("test_offered", 'strict_8bit and b"8BITMIME" not in self.extensions:', "strict_8bit:"),
 ]

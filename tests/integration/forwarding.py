@@ -88,11 +88,15 @@ class ForwardingCase(PeerTestCase):
         """
         directory = {**three_files(0, backend, **keys), "me": f"{ME}\n", **(files or {})}
         config = write_config(self.folder(), directory)
-        gateway = Gateway(load(config), WriteThroughReactor(reactor))
+        gateway = Gateway(load(config), self.reactor())
         gateway.privilegedStartService()
         gateway.startService()
         self.addCleanup(gateway.stopService)
         return gateway
+
+    def reactor(self) -> Any:
+        """What gateways run on."""
+        return WriteThroughReactor(reactor)
 
     async def client(self, gateway: Gateway) -> RawClient:
         """A client that has said EHLO."""

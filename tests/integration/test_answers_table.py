@@ -10,11 +10,13 @@ import tempfile
 from typing import Any
 
 from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.threads import deferToThread
 
 from smtpforward.job import Event, Job, Outcome, Stage
 from smtpforward.reply import Reply
 from tests.integration.forwarding import (
     EXTENSIONS,
+    FIRST,
     GREETING,
     LARGE,
     STAGES,
@@ -125,6 +127,35 @@ class BackendAnswersTests(TableCase):
             self.assert_own(answer, "552 5.3.4", extension)
             self.assertEqual(["EHLO"], backend.conversations[0].verbs)
             await self.assert_next(client, backend)
+
+    async def test_strict_8bit(self) -> None:
+        """8-bit bytes for one without 8BITMIME are 554 5.6.3, and the backend hears nothing."""
+        for spool_after in (-1, 0):
+            backend = self.backend(Script(extensions=("PIPELINING",)))
+            limits = {"connection.ini": f"spool_after={spool_after}\n"}
+            client = await self.client(self.forward(backend.port, limits, strict_8bit="true"))
+            eight = b"Subject: 8\r\n\r\nl\xc3\xa4nge\r\n.\r\n"
+            self.assert_own(await self.send(client, wire=eight), "554 5.6.3", spool_after)
+            self.assertEqual(["EHLO"], backend.conversations[0].verbs)
+            await self.ask(client, "MAIL FROM:<sender@example.org> BODY=8BITMIME")
+            await self.ask(client, "RCPT TO:<rcpt@example.com>")
+            await self.ask(client, "DATA")
+            await deferToThread(client.send, FIRST)
+            answer = await deferToThread(client.answer)
+            self.assert_said(answer, "250 2.0.0 Ok: taken", spool_after)
+            self.assertEqual(b"MAIL FROM:<sender@example.org>", backend.messages[0].mail)
+            await self.assert_next(client, backend)
+            self.assertEqual(1, backend.connections.total)
+
+    async def test_8bit(self) -> None:
+        """Without the flag they pass as they are; with it as well where 8BITMIME is offered."""
+        eight = b"Subject: 8\r\n\r\nl\xc3\xa4nge\r\n.\r\n"
+        for strict, extensions in (("false", ("PIPELINING",)), ("true", ("8BITMIME",))):
+            backend = self.backend(Script(extensions=extensions))
+            client = await self.client(self.forward(backend.port, None, strict_8bit=strict))
+            answer = await self.send(client, wire=eight)
+            self.assert_said(answer, "250 2.0.0 Ok: taken", strict)
+            self.assertTrue(backend.messages[0].wire.endswith(eight[:-3]), strict)
 
     async def test_no_size_limit(self) -> None:
         """SIZE without a number, or with 0, is no limit."""

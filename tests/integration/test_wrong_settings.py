@@ -43,7 +43,7 @@ timeout=10
 timeout=20
 max_age 240 {SECRET}
 auth_pass={SECRET}
-strict_8bit=true
+split_routes=queue
 [example..com]
 host=a.example
 [example.org]
@@ -75,7 +75,7 @@ PROBLEMS = (
     ("smtp_forward.ini:8: timeout", "was given before, on line 7", "only one of the two"),
     ("smtp_forward.ini:9", "the line has no =", "key=value"),
     ("smtp_forward.ini:10: auth_pass", "auth_type is not set", "auth_type=plain"),
-    ("smtp_forward.ini:11: strict_8bit", "'true' does not work", "strict_8bit=false"),
+    ("smtp_forward.ini:11: split_routes", "'queue' does not work", "split_routes=defer"),
     ("smtp_forward.ini:12", "'example..com' is no domain", "a section such as [example.com]"),
     ("smtp_forward.ini:15: check_recipient", "is not known here", "before the first section"),
     ("smtp_forward.ini:16: host", "is wrong", "one host name or IP address"),

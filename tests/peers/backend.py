@@ -18,22 +18,27 @@ BACKLOG = 1024
 
 
 class ScriptedBackend(ServerFactory[Conversation]):
-    """The server, listening on 127.0.0.1 from the moment it is made.
+    """The server, listening from the moment it is made.
 
     :param script: for every connection; or a callable that gets the connection's number, from 1.
-    :param port: where to listen; a free one when 0.
+    :param port: where to listen; a free one when 0. ``interface``: the address, of loopback.
     :ivar conversations: one for each connection, in order.
     :ivar connections: their counts.
     """
 
     noisy = False
 
-    def __init__(self, script: Script | Callable[[int], Script] | None = None, port: int = 0):
+    def __init__(
+        self,
+        script: Script | Callable[[int], Script] | None = None,
+        port: int = 0,
+        interface: str = "127.0.0.1",
+    ) -> None:
         self.conversations: list[Conversation] = []
         self.connections = ConnectionCount()
         self._script = Script() if script is None else script
         tcp = IReactorTCP(reactor)
-        self._listening = tcp.listenTCP(port, self, BACKLOG, "127.0.0.1")  # type: ignore[arg-type]
+        self._listening = tcp.listenTCP(port, self, BACKLOG, interface)  # type: ignore[arg-type]
         self.port: int = self._listening.getHost().port  # type: ignore[attr-defined]
 
     def __repr__(self) -> str:

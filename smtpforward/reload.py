@@ -1,0 +1,177 @@
+"""Reads the configuration directory again: on SIGHUP, and when one of its files has changed.
+
+What is watched are the directories of all files that were looked at, those of certificates and
+passwords included, with inotify. A change is given a second, then the stamps of the files say
+whether it matters; a file in the middle of being written is seen again when it is closed. Reading
+happens in a thread.
+
+Failure policy: settings that are wrong are logged, each problem by itself, and change nothing.
+Where nothing can be watched the log says so, and SIGHUP remains.
+"""
+
+import enum
+import signal
+from collections.abc import Callable
+from typing import Any
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from smtpforward.config import ConfigurationError, Settings
+from smtpforward.config.stamps import Stamps, changed, directories
+from smtpforward.net.watching import Watcher
+
+SETTLE = 1.0
+
+
+class Stage(enum.Enum):
+    """Where a reading stands."""
+
+    STOPPED = "nothing is looked at"
+    QUIET = "nothing has changed"
+    SETTLING = "something has changed, and more may"
+    READING = "the directory is being read"
+    READING_STALE = "it is being read, and something has changed since"
+
+
+class Reloader(Service):
+    """Keeps the settings of a running gateway as its files are.
+
+    :param read: reads the directory, in a thread; raises :class:`ConfigurationError`.
+    :param apply: takes settings that are good, in the reactor's thread.
+    :param files: those that were looked at for the settings that hold.
+    :param in_thread: calls a function in a thread; ``deferToThread`` of the reactor.
+    :param watcher: calls :meth:`touched`; ``None`` where files are not to be watched.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        read: Callable[[], Settings],
+        apply: Callable[[Settings], None],
+        files: Stamps,
+        clock: Any,
+        in_thread: "Callable[[Callable[[], Settings]], Deferred[Settings]]",
+        watcher: Watcher | None = None,
+    ) -> None:
+        self._read = read
+        self._apply = apply
+        self._files = files
+        self._clock = clock
+        self._in_thread = in_thread
+        self._watcher = watcher
+        self._timer: IDelayedCall | None = None
+        self.stage = Stage.STOPPED
+
+    def startService(self) -> None:
+        """Begin to watch."""
+        Service.startService(self)
+        self.stage = Stage.QUIET
+        self._watch()
+
+    def stopService(self) -> None:
+        """Watch no more; what is being read is not applied."""
+        self.stage = Stage.STOPPED
+        self._stop_timer()
+        if self._watcher is not None:
+            self._watcher.stop()
+        Service.stopService(self)
+
+    def reload(self) -> None:
+        """Read again now, changed or not."""
+        if self.stage in (Stage.QUIET, Stage.SETTLING):
+            self._begin()
+        elif self.stage is Stage.READING:
+            self.stage = Stage.READING_STALE
+
+    def touched(self) -> None:
+        """Something has happened in one of the directories."""
+        if self.stage is Stage.QUIET:
+            self._settle()
+        elif self.stage is Stage.READING:
+            self.stage = Stage.READING_STALE
+
+    def _settle(self) -> None:
+        self.stage = Stage.SETTLING
+        self._timer = self._clock.callLater(SETTLE, self._settled)
+
+    def _settled(self) -> None:
+        self._timer = None
+        if changed(self._files):
+            self._begin()
+        else:
+            self._done()
+
+    def _begin(self) -> None:
+        self._stop_timer()
+        self.stage = Stage.READING
+        self._in_thread(self._read).addCallbacks(self._good, self._bad).addErrback(self._fault)
+
+    def _good(self, settings: Settings) -> None:
+        if self.stage is Stage.STOPPED:
+            return
+        self._files = settings.files
+        try:
+            self._apply(settings)
+        finally:
+            self._done()
+
+    def _bad(self, failure: Failure) -> None:
+        failure.trap(ConfigurationError)
+        if self.stage is Stage.STOPPED:
+            return
+        error: ConfigurationError = failure.value  # type: ignore[assignment]
+        self._files = error.files
+        for problem in error.problems:
+            self.log.error("{problem}", problem=str(problem))
+        count = len(error.problems)
+        self.log.error("{count} problems: the settings stay as they were", count=count)
+        self._done()
+
+    def _fault(self, failure: Failure) -> None:
+        """The unforeseen: whatever was not applied is not; the next change is another try."""
+        self.log.failure("the settings could not be read again", failure)
+        if self.stage in (Stage.READING, Stage.READING_STALE):
+            self._done()
+
+    def _done(self) -> None:
+        again = self.stage is Stage.READING_STALE
+        self.stage = Stage.QUIET
+        self._watch()
+        if again and self.stage is Stage.QUIET:
+            self._settle()
+
+    def _watch(self) -> None:
+        """Watch what there is to watch now; what changed before that has begun is seen here."""
+        if self._watcher is None:
+            return
+        self._watcher.watch(directories(self._files), self.touched)
+        if changed(self._files):
+            self.touched()
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+
+class Hangup(Service):
+    """Calls what it is given at each SIGHUP, in the reactor's thread, as long as it runs."""
+
+    def __init__(self, reactor: Any, call: Callable[[], None]) -> None:
+        self._reactor = reactor
+        self._call = call
+
+    def startService(self) -> None:
+        """Take the signal over."""
+        Service.startService(self)
+        signal.signal(signal.SIGHUP, lambda *_: self._reactor.callFromThread(self._caught))
+
+    def _caught(self) -> None:
+        # While the gateway ends the signal means nothing, but must not kill it.
+        if self.running:
+            self._call()

@@ -1,0 +1,83 @@
+"""The gateway as a service: what new settings replace."""
+
+from collections.abc import Callable
+from typing import Any
+
+import attrs
+from twisted.internet.testing import MemoryReactorClock
+from twisted.logger import formatEvent, globalLogPublisher
+from twisted.trial.unittest import SynchronousTestCase
+
+from smtpforward.config.settings import ClientTLS, Limits, Routes, Settings
+from smtpforward.job import TLS, NextHop
+from smtpforward.service import Gateway
+from tests.support import settings
+
+
+class ApplyTests(SynchronousTestCase):
+    """``Gateway.apply``."""
+
+    def setUp(self) -> None:
+        """A gateway that listens nowhere, and what it says."""
+        self.old = settings(listen=())
+        self.gateway = Gateway(self.old, MemoryReactorClock())
+        self.adopted: list[tuple[list[NextHop], set[TLS]]] = []
+        self.gateway.target.adopt = self.adopt  # type: ignore[method-assign]
+        self.said: list[str] = []
+        observer: Callable[[Any], None] = lambda event: self.said.append(formatEvent(event))  # noqa: E731
+        globalLogPublisher.addObserver(observer)
+        self.addCleanup(globalLogPublisher.removeObserver, observer)
+
+    def adopt(self, hops: Any, renewed: Any) -> None:
+        """The target gets them."""
+        self.adopted.append((list(hops), set(renewed)))
+
+    def apply(self, new: Settings) -> str:
+        """Apply them; the line that says so."""
+        self.said.clear()
+        self.gateway.apply(new)
+        self.assertIs(self.gateway.factory.settings, new)
+        self.assertIs(self.gateway.settings, new)
+        return self.said[0]
+
+    def test_nothing_new(self) -> None:
+        """The same again changes nothing, and the log says so."""
+        line = self.apply(settings(listen=()))
+        self.assertRegex(line, "^the settings were read again, .* id=[0-9A-F]+ .*: nothing$")
+        self.assertEqual(self.adopted, [([self.old.routes.default.next_hop], set())])
+
+    def test_what_is_new(self) -> None:
+        """The log names the parts, and warnings are given again."""
+        line = self.apply(
+            attrs.evolve(self.old, limits=Limits(bytes=5), me="x.example", warnings=("mind this",))
+        )
+        self.assertRegex(line, "changed: me, limits$|changed: limits, me$")
+        self.assertEqual(self.said[1:], ["mind this"])
+
+    def test_routes(self) -> None:
+        """The target hears of all next hops, and the log of the default one."""
+        hop, other = NextHop(()), self.old.routes.default.next_hop
+        route = attrs.evolve(self.old.routes.default, next_hop=hop, section="example.com")
+        routes = Routes(self.old.routes.default, {"example.com": route})
+        self.assertIn("changed: routes", self.apply(attrs.evolve(self.old, routes=routes)))
+        self.assertEqual(self.adopted[0][0], [other, hop])
+        self.assertIn("mx.example.net forwards to backend.example.com", self.said[1])
+
+    def test_client_tls(self) -> None:
+        """With other TLS settings, connections that use TLS are made anew."""
+        contexts = self.gateway._contexts
+        self.apply(attrs.evolve(self.old, client_tls=ClientTLS(min_version="TLSv1.3")))
+        self.assertEqual(self.adopted[0][1], {TLS.OFFERED, TLS.REQUIRED, TLS.IMPLICIT})
+        self.assertIsNot(self.gateway._contexts, contexts)
+        self.assertIs(self.gateway._connector._contexts, self.gateway._contexts)
+
+    def test_same_tls(self) -> None:
+        """With the same ones, sessions can be taken up as before."""
+        contexts = self.gateway._contexts
+        self.apply(attrs.evolve(self.old, limits=Limits(bytes=5)))
+        self.assertIs(self.gateway._contexts, contexts)
+
+    def test_listen(self) -> None:
+        """Where to listen is not changed; the log says what that takes."""
+        self.apply(attrs.evolve(self.old, listen=("tcp:2525",)))
+        self.assertIn("what is listened on has changed: that takes a restart", self.said)
