@@ -6,6 +6,7 @@ or *plain*. A message none of whose lines begins with a dot is the same in both.
 the gateway adds are a prefix, which is the same in both by construction.
 
 Failure policy: a write that fails raises OSError, and the content is of no more use but to close.
+What is in memory is counted there until it is in a file, or the content is closed.
 """
 
 import enum
@@ -27,9 +28,22 @@ class Form(enum.Enum):
     PLAIN = "plain"
 
 
+class Memory:
+    """How many bytes of messages are in memory, of all those that share this account.
+
+    :ivar held: the bytes.
+    """
+
+    __slots__ = ("held",)
+
+    def __init__(self) -> None:
+        self.held = 0
+
+
 class Content:
     """A message that is collected once and may then be read several times.
 
+    :param memory: where its bytes are counted; above ``most`` there it goes to a file at once.
     :ivar prefix: header lines put before the message, CRLF at the end of each.
     :ivar size: bytes stored, without the prefix.
     """
@@ -39,13 +53,22 @@ class Content:
         "_fd",
         "_form",
         "_lowered",
+        "_memory",
+        "_most",
         "_spool_after",
         "_spool_dir",
         "prefix",
         "size",
     )
 
-    def __init__(self, spool_dir: str, spool_after: int, form: Form = Form.WIRE) -> None:
+    def __init__(
+        self,
+        spool_dir: str,
+        spool_after: int,
+        form: Form = Form.WIRE,
+        memory: Memory | None = None,
+        most: int = 0,
+    ) -> None:
         self.prefix = b""
         self.size = 0
         self._form = form
@@ -53,6 +76,8 @@ class Content:
         self._spool_after = spool_after
         self._chunks: list[bytes] = []
         self._lowered: bytes | None = None
+        self._memory = memory
+        self._most = most
         self._fd = -1
 
     @classmethod
@@ -68,23 +93,32 @@ class Content:
         return content
 
     def append(self, piece: bytes) -> None:
-        """Add ``piece``. Moves everything to a file above ``spool_after`` bytes."""
+        """Add ``piece``. Moves everything to a file above ``spool_after``, or ``most`` in all."""
         self.size += len(piece)
-        if self._fd >= 0:
+        memory = self._memory
+        if memory is not None:
+            memory.held += len(piece)
+        elif self._fd >= 0:
             self._write(piece)
             return
         if len(piece) < SMALL and self._chunks and len(self._chunks[-1]) < SMALL:
             self._chunks[-1] += piece
         else:
             self._chunks.append(piece)
-        if self.size > self._spool_after:
+        if self.size > self._spool_after or (memory is not None and memory.held > self._most):
             self._spool()
 
     def _spool(self) -> None:
         with tempfile.TemporaryFile(dir=self._spool_dir, buffering=0) as nameless:
             self._fd = os.dup(nameless.fileno())
         self._write(b"".join(self._chunks))
-        self._chunks.clear()
+        self._leave_memory()
+
+    def _leave_memory(self) -> None:
+        self._chunks = []
+        memory, self._memory = self._memory, None
+        if memory is not None:
+            memory.held -= self.size
 
     def _write(self, data: bytes) -> None:
         view = memoryview(data)
@@ -153,7 +187,7 @@ class Content:
 
     def close(self) -> None:
         """Give up the data; a second call does nothing."""
-        self._chunks = []
+        self._leave_memory()
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1

@@ -1,8 +1,19 @@
-"""Pure accounts of what one connection may still do wrong."""
+"""Pure accounts: what one connection may still do wrong, and how many connections there may be.
+
+An account holds counts and no bounds: those are asked for when a decision is due, so that settings
+may change in between.
+"""
+
+import ipaddress
+from functools import lru_cache
 
 from smtpforward import answers
-from smtpforward.config.settings import Limits
+from smtpforward.config.settings import Limits, Settings
 from smtpforward.reply import Reply
+
+IPV6_PREFIX = 64  # what one customer has
+# Listening sockets, logs, the reactor's own, threads' pipes, files that are read.
+RESERVED_DESCRIPTORS = 32
 
 
 class ErrorBudget:
@@ -32,3 +43,61 @@ class ErrorBudget:
     def restore(self) -> None:
         """A message was accepted."""
         self._errors = self._unrecognized = 0
+
+
+class ConnectionCount:
+    """How many clients there are, in all and from each address.
+
+    :param most: how many there may be where the settings do not say it; ``None`` for any number.
+    """
+
+    __slots__ = ("_by_origin", "_most", "total")
+
+    def __init__(self, most: int | None = None) -> None:
+        self.total = 0
+        self._by_origin: dict[str, int] = {}
+        self._most = most
+
+    def refuse(self, settings: Settings, ip: str) -> Reply | None:
+        """What a client at ``ip`` that has just connected hears in place of the greeting."""
+        limits = settings.limits
+        most = limits.connections or self._most
+        if most is not None and self.total >= most:
+            return answers.TOO_MANY_CONNECTIONS
+        if limits.connections_per_ip is None or ip == "local" or ip in settings.access.relays:
+            return None
+        if self._by_origin.get(origin_of(ip), 0) >= limits.connections_per_ip:
+            return answers.TOO_MANY_FROM_HERE
+        return None
+
+    def add(self, ip: str) -> None:
+        """One more, from ``ip``."""
+        origin = origin_of(ip)
+        self.total += 1
+        self._by_origin[origin] = self._by_origin.get(origin, 0) + 1
+
+    def remove(self, ip: str) -> None:
+        """One that was added has gone."""
+        origin = origin_of(ip)
+        self.total -= 1
+        left = self._by_origin[origin] - 1
+        if left:
+            self._by_origin[origin] = left
+        else:
+            del self._by_origin[origin]
+
+
+@lru_cache(maxsize=4096)
+def origin_of(ip: str) -> str:
+    """What is counted together: an IPv4 address, or an IPv6 network."""
+    if ":" not in ip:
+        return ip
+    return str(ipaddress.ip_network((ip.partition("%")[0], IPV6_PREFIX), strict=False))
+
+
+def connections_within(descriptors: int) -> int:
+    """How many clients a process with so many descriptors can serve.
+
+    Each may need a second one: that of the connection to its backend.
+    """
+    return max(1, (descriptors - RESERVED_DESCRIPTORS) // 2)

@@ -6,6 +6,7 @@ standard error, before anything listens; so does an address that cannot be liste
 
 import gc
 import os
+import resource
 import sys
 from collections.abc import Sequence
 from functools import partial
@@ -28,6 +29,7 @@ from smtpforward.config.settings import Settings
 from smtpforward.dispatch import Dispatcher
 from smtpforward.job import TLS
 from smtpforward.learned import LearnedRefusals
+from smtpforward.limits import connections_within
 from smtpforward.logs import TextLog
 from smtpforward.net.clock import Clock, make_monotonic
 from smtpforward.net.tls import ClientContexts
@@ -94,7 +96,8 @@ class Gateway(MultiService):
         self._connector = Connector(reactor, settings.own_name, self._contexts, clock)
         self.target = ForwardTarget(self._connector, clock)
         dispatcher = Dispatcher(self.target, LearnedRefusals(clock), clock)
-        self.factory = GatewayFactory(settings, dispatcher, clock)
+        self._most = _most_connections()
+        self.factory = GatewayFactory(settings, dispatcher, clock, most=self._most)
         for description in listen or settings.listen:
             listening_service(description, self.factory, reactor).setServiceParent(self)
 
@@ -108,6 +111,13 @@ class Gateway(MultiService):
         for warning in self.settings.warnings:
             # Not ``warning``: observers take an event with that field for one of Python's warnings.
             self.log.warn("{text}", text=warning)
+        asked = self.settings.limits.connections
+        if asked and self._most and asked > self._most:
+            self.log.warn(
+                "[max] connections={asked}: this process has file descriptors for {most} clients",
+                asked=asked,
+                most=self._most,
+            )
 
     def _say_where_to(self) -> None:
         default = self.settings.routes.default
@@ -162,6 +172,12 @@ class Gateway(MultiService):
             await ending.addTimeout(seconds, self._reactor)
         except DeferredTimeout:
             self.log.warn("not all ended within {seconds} seconds", seconds=seconds)
+
+
+def _most_connections() -> int | None:
+    """How many clients there may be, by the descriptors that this process may have."""
+    descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return None if descriptors == resource.RLIM_INFINITY else connections_within(descriptors)
 
 
 def makeService(options: Options) -> IService:

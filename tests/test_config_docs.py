@@ -7,7 +7,7 @@ from configobj import ConfigObj
 from twisted.trial.unittest import SynchronousTestCase
 
 from smtpforward.config.dialect import MAIN
-from smtpforward.config.spec import FORWARD, LOGINS, SERVER, WHOLE_SECTION, Spec
+from smtpforward.config.spec import FORWARD, LOGINS, SERVER, Spec
 from smtpforward.config.spec_tls import TLS
 
 DOCUMENT = os.path.join(
@@ -32,7 +32,7 @@ def working(spec: Spec) -> dict[tuple[str, str], str | None]:
     for section in known.sections:
         keys = [key for key in known[section].scalars if key != "__many__"]
         for key in keys if section != "__many__" else ():
-            if not {(section, key), (section, WHOLE_SECTION)} & spec.later.keys():
+            if (section, key) not in spec.replaced:
                 default = DEFAULT.search(known[section][key])
                 assert default is not None
                 found[section, key] = None if default[1] == "None" else default[1]

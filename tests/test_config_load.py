@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from smtpforward import config
 from smtpforward.config.load import LIST_FILES
 from smtpforward.config.problems import Problem, printable
-from smtpforward.config.settings import Limits, Settings
+from smtpforward.config.settings import ClientTimeouts, Limits, Settings
 from smtpforward.job import NextHop, PoolBounds, Server, Timeouts
 
 ETC = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "etc")
@@ -20,7 +20,8 @@ FORWARD = "host=127.0.0.1\nenable_tls=false\ncheck_recipient=true\n"
 
 # The ; before a key that shows its default: these have none to show, or an example.
 COMMENTED = re.compile(
-    r"^;(?!bind|spool_dir|forwarding|auth_|queue|key|cert|ciphers|minVersion=TLSv1.3|ca=)(?=\w+=)",
+    r"^;(?!bind|spool_dir|forwarding|auth_|queue|key|cert|ciphers|minVersion=TLSv1.3|ca="
+    r"|bare_newline_exempt|connections|first_command|command|data)(?=\w+=)",
     re.MULTILINE,
 )
 KEYS = (
@@ -120,7 +121,8 @@ class GoodTests(DirectoryCase):
             connection_ini=(
                 "[main]\nspool_after=8\ninactivity_timeout=7.5\nforce_shutdown_timeout=6\n"
                 "[max]\nline_length=600\nrecipients=3\nunrecognized_commands=2\n"
-                "[headers]\nmax_received=4\n"
+                "header_bytes=10\nconnections=11\nconnections_per_ip=12\nmemory=0\n"
+                "[headers]\nmax_received=4\n[timeouts]\nfirst_command=13\ncommand=14.5\n"
             ),
             smtp_forward_ini=(
                 "[main]\nhost=MX.example.net\nport=26\nconnect_timeout=1\ntimeout=2\n"
@@ -133,7 +135,12 @@ class GoodTests(DirectoryCase):
         self.assertEqual(
             settings.listen, ("tcp:0:interface=127.0.0.1", "tcp6:2525:interface=\\:\\:1")
         )
-        self.assertEqual(settings.limits, Limits(9, 8, 600, 3, 1, 2, 4))
+        self.assertEqual(settings.limits, Limits(9, 8, 600, 3, 1, 2, 4, 10, 11, 12, 0))
+        self.assertEqual(settings.timeouts, ClientTimeouts(13.0, 14.5, None))
+        self.assertEqual(
+            (settings.first_command_timeout, settings.command_timeout, settings.data_timeout),
+            (13.0, 14.5, 7.5),
+        )
         self.assertEqual(settings.inactivity_timeout, 7.5)
         self.assertEqual(settings.force_shutdown_timeout, 6.0)
         self.assertEqual(settings.spool_dir, os.path.abspath(spool))
@@ -159,10 +166,25 @@ class GoodTests(DirectoryCase):
         self.assertEqual(limits.spool_after, 77)
         self.assertEqual(self.load(smtp_ini="spool_after=0").limits.spool_after, 0)
 
+    def test_bare_newline(self) -> None:
+        """Clients whose bare LFs are normalized: none, all, or those of some networks."""
+        settings = self.load()
+        self.assertFalse(settings.normalizes("192.0.2.1"))
+        settings = self.load(smtp_ini="bare_newline=Normalize")
+        self.assertTrue(settings.normalizes("192.0.2.1"))
+        for text in (
+            "bare_newline_exempt=192.0.2.0/24, 2001:db8::1",
+            "bare_newline_exempt=192.0.2.0/24 2001:db8::1",
+            "bare_newline_exempt[]=192.0.2.0/24\nbare_newline_exempt[]=2001:db8::1",
+        ):
+            settings = self.load(smtp_ini=f"bare_newline=reject\n{text}")
+            exempt = [settings.normalizes(ip) for ip in ("192.0.2.9", "2001:db8::1", "192.0.3.1")]
+            self.assertEqual(exempt, [True, True, False], text)
+
     def test_working_values(self) -> None:
         """Keys of which one value works so far take that one."""
         self.load(
-            smtp_ini="nodes=0\nbare_newline=reject\n",
+            smtp_ini="nodes=0\n",
             smtp_forward_ini=FORWARD + "split_routes=defer\n",
         )
 
@@ -308,6 +330,9 @@ class WrongTests(DirectoryCase):
             *("inactivity_timeout=0", "bare_newline=x", "auth_allow_plaintext=2", "smtps_port=0"),
             *("spool_dir=/nonexistent", "spool_after=-2", "spool_after=1k", "[max]\nbytes=0"),
             *("[max]\nline_length=511", "[max]\nerrors=0", "[headers]\nmax_received=many"),
+            *("bare_newline_exempt=192.0.2.1/24", "bare_newline_exempt=mx.example.com"),
+            *("[max]\nheader_bytes=0", "[max]\nconnections=0", "[max]\nconnections_per_ip=none"),
+            *("[max]\nmemory=-1", "[max]\nmemory=256M", "[timeouts]\ncommand=0"),
         ):
             problem = self.only(smtp_ini=text)
             self.assertEqual(problem.line, 1 + text.count("\n"), text)
@@ -346,13 +371,28 @@ class WrongTests(DirectoryCase):
         problem = self.forward("split_routes=queue")
         self.assertIn("in this version yet", problem.message)
         self.assertEqual(problem.remedy, "split_routes=defer, or leave the key out")
-        for text in (
-            *("nodes=2", "nodes=cpus", "bare_newline=normalize", "listen_host=127.0.0.1"),
-            "bare_newline_exempt=192.0.2.0/24",
-            *("[max]\nheader_bytes=1", "[max]\nconnections=1", "[max]\nconnections_per_ip=1"),
-            *("[max]\nmemory=1", "[timeouts]\ncommand=1"),
-        ):
+        for text in ("nodes=2", "nodes=cpus"):
             self.assertIn("in this version yet", self.only(smtp_ini=text).message, text)
+
+    def test_replaced(self) -> None:
+        """A key that Haraka has given up is a problem that names what stands in its place."""
+        problem = self.only(smtp_ini="port=26\nlisten_host=127.0.0.1")
+        self.assertEqual((problem.line, problem.key), (2, "listen_host"))
+        self.assertEqual(problem.remedy, "listen=HOST:PORT in its place")
+        self.assertNotIn("in this version yet", problem.message)
+        self.assertNotIn("listen_host", self.only(smtp_ini="zzz=1").remedy)
+
+    def test_timeouts(self) -> None:
+        """A name that is not known there is a problem, with the one that is near."""
+        self.assertEqual(
+            self.only(smtp_ini="[timeouts]\nfirst_comand=9").remedy, "did you mean first_command?"
+        )
+        remedy = self.only(smtp_ini="[timeouts]\nidle=9").remedy
+        self.assertEqual(remedy, "one of first_command, command, data")
+        self.assertEqual(
+            self.only(smtp_ini="[timeouts]\ninactivity_timeout=9").remedy,
+            "write it before the first section",
+        )
 
     def test_secret(self) -> None:
         """A secret appears in no message, however its key or line is wrong."""

@@ -16,6 +16,7 @@ from smtpforward.config.checks_net import hosts
 from smtpforward.config.networks import Networks, network
 from smtpforward.config.problems import Problem
 from smtpforward.config.settings import ClientTLS, ServerTLS, Settings
+from smtpforward.passwords import hash_secret
 from tests.test_config_load import DirectoryCase
 
 NOW = datetime.datetime(2030, 6, 1, tzinfo=datetime.UTC)
@@ -56,6 +57,7 @@ CERT = cert_pem(KEY, "Mail.example.com", "*.example.net")
 OTHER_CERT = cert_pem(OTHER_KEY, "other.example.org")
 PAIR = {"tls_key.pem": key_pem(KEY), "tls_cert.pem": CERT}
 OUTBOUND = "[outbound]\n"
+USERS = f"[core]\nmethods=PLAIN\n[users]\nanna={hash_secret('geheim', 'scrypt')}\n"
 
 
 class TLSCase(DirectoryCase):
@@ -372,16 +374,26 @@ class ListenTests(TLSCase):
         """With a certificate the port of TLS at once is listened on, whichever it is."""
         settings = self.load_pem(PAIR, smtp_ini="listen=127.0.0.1:465, [::1]:25")
         self.assertEqual(settings.smtps_port, 465)
-        settings = self.load_pem(PAIR, smtp_ini="smtps_port=4650\nlisten=127.0.0.1:4650")
+        settings = self.load_pem(
+            PAIR, smtp_ini="smtps_port=4650\nlisten=127.0.0.1:4650", auth_flat_file_ini=USERS
+        )
         self.assertEqual(settings.smtps_port, 4650)
         self.assertEqual(settings.warnings, ())
 
     def test_submission(self) -> None:
         """Port 587 without TLS is for loopback alone, which is told; not so with plain ones."""
-        (warning,) = self.warned({}, smtp_ini="listen=[::]:25,[::]:587")
-        self.assertIn("nobody but loopback can log in on [::]:587", warning)
-        self.assertEqual(self.warned(PAIR, smtp_ini="listen=[::]:587"), ())
+        users = {"auth_flat_file_ini": USERS}
+        (warning,) = self.warned({}, smtp_ini="listen=[::]:25,[::]:587", **users)
+        self.assertIn("[::]:587 is for who logs in, and nobody but loopback can", warning)
+        self.assertEqual(self.warned(PAIR, smtp_ini="listen=[::]:587", **users), ())
         ini = "listen=[::]:587\nauth_allow_plaintext=true"
-        settings = self.load(smtp_ini=ini)
+        settings = self.load(smtp_ini=ini, **users)
         self.assertEqual(settings.warnings, ())
         self.assertTrue(settings.auth_allow_plaintext)
+
+    def test_submission_without_users(self) -> None:
+        """A port on which everyone must log in and nobody can is told, each of them."""
+        given = {"smtp_ini": "listen=[::]:25,[::]:465,[::]:587", "relay_acl_allow": "192.0.2.1\n"}
+        warnings = self.warned(PAIR, **given)
+        self.assertEqual([warning[:8] for warning in warnings], ["[::]:465", "[::]:587"])
+        self.assertIn("nobody can: auth_flat_file.ini has no methods or no users", warnings[0])

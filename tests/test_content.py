@@ -10,7 +10,7 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from smtpforward.content import Content, Form
+from smtpforward.content import Content, Form, Memory
 from tests.support import content, split
 
 LINES = st.lists(
@@ -258,3 +258,65 @@ class HeaderTests(SynchronousTestCase):
         header = (b"\r\n" + data).partition(b"\r\n\r\n")[0] + b"\r\n"
         expected = header[2:] if b"\r\n\r\n" in b"\r\n" + data else data
         self.assertEqual(made.header(limit), expected[:limit])
+
+
+class SharedMemoryTests(SynchronousTestCase):
+    """What several messages have in memory."""
+
+    def setUp(self) -> None:
+        self.directory = self.mktemp()
+        os.mkdir(self.directory)
+        self.memory = Memory()
+
+    def content(self, directory: str = "", after: int = 1000, most: int = 10) -> Content:
+        """A new one that is counted."""
+        made = Content(directory or self.directory, after, memory=self.memory, most=most)
+        self.addCleanup(made.close)
+        return made
+
+    def test_counted_until_closed(self) -> None:
+        """Each piece counts; closed twice it is given back once."""
+        first, second = self.content(), self.content()
+        first.append(b"1234")
+        first.append(b"56")
+        second.append(b"78")
+        self.assertEqual(self.memory.held, 8)
+        first.close()
+        first.close()
+        self.assertEqual(self.memory.held, 2)
+
+    def test_at_the_bound(self) -> None:
+        """Up to the bound it stays in memory; one byte more and all of it goes to the file."""
+        made = self.content()
+        made.append(b"1234567890")
+        self.assertFalse(made.spooled)
+        made.append(b"1")
+        self.assertTrue(made.spooled)
+        self.assertEqual(self.memory.held, 0)
+        made.append(b"234")
+        self.assertEqual(self.memory.held, 0)
+        self.assertEqual(b"".join(made.wire()), b"12345678901234")
+        made.close()
+        self.assertEqual(self.memory.held, 0)
+
+    def test_too_large_for_memory_by_itself(self) -> None:
+        """What goes to a file because of its own size is given back too."""
+        made = self.content(after=2)
+        made.append(b"123")
+        self.assertTrue(made.spooled)
+        self.assertEqual(self.memory.held, 0)
+
+    def test_failures(self) -> None:
+        """After a write that failed, and without a file, closing gives it back."""
+        made = self.content()
+        with (
+            mock.patch("os.write", side_effect=OSError(errno.ENOSPC, "full")),
+            self.assertRaises(OSError),
+        ):
+            made.append(b"12345678901")
+        lost = self.content(directory=os.path.join(self.directory, "none"))
+        with self.assertRaises(OSError):
+            lost.append(b"12345678901")
+        made.close()
+        lost.close()
+        self.assertEqual(self.memory.held, 0)

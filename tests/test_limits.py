@@ -1,11 +1,13 @@
-"""What one connection may do wrong."""
+"""What one connection may do wrong, and how many there may be."""
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from smtpforward import answers
+from smtpforward.config.networks import Networks, network
 from smtpforward.config.settings import Limits
-from smtpforward.limits import ErrorBudget
+from smtpforward.limits import ConnectionCount, ErrorBudget, connections_within, origin_of
 from smtpforward.reply import Reply
+from tests.support import settings
 
 WRONG = answers.MAIL_FIRST
 
@@ -44,3 +46,79 @@ class ErrorBudgetTests(SynchronousTestCase):
             for reply in (answers.UNRECOGNIZED, WRONG, WRONG):
                 self.assertIsNone(self.budget.spend(reply))
             self.budget.restore()
+
+
+ONE, OTHER = "192.0.2.1", "192.0.2.2"
+
+
+class ConnectionCountTests(SynchronousTestCase):
+    """Who may connect."""
+
+    def refusals(self, count: ConnectionCount, *ips: str, **limits: int) -> list[Reply | None]:
+        """What clients hear that come one after the other and stay."""
+        given = settings(limits=Limits(**limits), relays=Networks([network("198.51.100.0/24")]))
+        heard = []
+        for ip in ips:
+            refusal = count.refuse(given, ip)
+            heard.append(refusal)
+            if refusal is None:
+                count.add(ip)
+        return heard
+
+    def test_no_bound(self) -> None:
+        """Without a bound nobody is refused."""
+        self.assertEqual(self.refusals(ConnectionCount(), *[ONE] * 1000), [None] * 1000)
+
+    def test_in_all(self) -> None:
+        """The bound for all holds for everyone, who relays included; who goes makes room."""
+        count = ConnectionCount()
+        full = answers.TOO_MANY_CONNECTIONS
+        self.assertEqual(
+            self.refusals(count, ONE, OTHER, ONE, "198.51.100.1", connections=2),
+            [None, None, full, full],
+        )
+        count.remove(OTHER)
+        self.assertEqual(self.refusals(count, OTHER, ONE, connections=2), [None, full])
+        self.assertEqual(self.refusals(count, ONE, ONE, connections=3), [None, full])
+
+    def test_by_default(self) -> None:
+        """What the process can serve is the bound where the settings give none."""
+        full = answers.TOO_MANY_CONNECTIONS
+        self.assertEqual(self.refusals(ConnectionCount(1), ONE, ONE), [None, full])
+        self.assertEqual(self.refusals(ConnectionCount(1), ONE, ONE, connections=2), [None, None])
+
+    def test_from_one_address(self) -> None:
+        """Each address has a bound of its own; who relays and who has no address has none."""
+        count = ConnectionCount()
+        many = answers.TOO_MANY_FROM_HERE
+        self.assertEqual(
+            self.refusals(count, ONE, ONE, ONE, OTHER, connections_per_ip=2),
+            [None, None, many, None],
+        )
+        for ip in ("198.51.100.1", "local"):
+            self.assertEqual(self.refusals(count, ip, ip, ip, connections_per_ip=2), [None] * 3)
+        count.remove(ONE)
+        self.assertEqual(self.refusals(count, ONE, ONE, connections_per_ip=2), [None, many])
+
+    def test_networks_of_ipv6(self) -> None:
+        """What one customer has is counted as one."""
+        count = ConnectionCount()
+        many = answers.TOO_MANY_FROM_HERE
+        ips = ("2001:db8::1", "2001:db8::2", "2001:db8:0:1::1", "fe80::1%eth0")
+        self.assertEqual(self.refusals(count, *ips, connections_per_ip=1), [None, many, None, None])
+        self.assertEqual(origin_of("2001:db8::2"), "2001:db8::/64")
+
+    def test_nothing_is_left(self) -> None:
+        """Of who has gone nothing is kept."""
+        count = ConnectionCount()
+        ips = (ONE, ONE, OTHER, "2001:db8::1", "local")
+        self.refusals(count, *ips)
+        self.assertEqual(count.total, 5)
+        for ip in ips:
+            count.remove(ip)
+        self.assertEqual((count.total, count._by_origin), (0, {}))
+
+    def test_within_descriptors(self) -> None:
+        """Each client may need two."""
+        self.assertEqual(connections_within(1024), 496)
+        self.assertEqual(connections_within(16), 1)

@@ -7,7 +7,7 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from smtpforward.server.endofdata import EndOfData
+from smtpforward.server.endofdata import EndOfData, NormalizingEndOfData
 from tests.support import split
 
 BYTES = st.lists(
@@ -40,9 +40,9 @@ def reference(data: bytes) -> tuple[bytes, bytes | None, bool]:
     return message, rest, BARE.search(b"\r\n" + message) is not None
 
 
-def fed(pieces: list[bytes]) -> tuple[bytes, bytes | None, bool]:
+def fed(pieces: list[bytes], kind: type[EndOfData] = EndOfData) -> tuple[bytes, bytes | None, bool]:
     """The same from an ``EndOfData`` that gets ``pieces``."""
-    end = EndOfData()
+    end = kind()
     message = b""
     for at, piece in enumerate(pieces):
         message += end.feed(piece)
@@ -109,3 +109,87 @@ class EndOfDataTests(SynchronousTestCase):
         end.feed(b"a\r")
         end.feed(b"a")
         self.assertTrue(end.bare_cr or end.bare_lf)
+
+
+def normalized(message: bytes) -> bytes:
+    """``message``, which has no bare CR, with CRLF for each bare LF: slowly, line by line.
+
+    A line of the client's ends with CRLF; what bare LFs make of it is a dot too little in front of
+    each line but the first, and of the first, if it is a lone dot now.
+    """
+    lines = []
+    for sent in message.split(b"\r\n"):
+        first, *others = sent.split(b"\n")
+        lines.append(b".." if first == b"." and others else first)
+        lines += [b"." + other if other.startswith(b".") else other for other in others]
+    return b"\r\n".join(lines)
+
+
+WITHOUT_CR = BYTES.map(lambda data: re.sub(rb"\r(?!\n)", b"", data))
+
+
+class NormalizingTests(SynchronousTestCase):
+    """A bare LF becomes CRLF, and nothing that it makes can end the data."""
+
+    @given(WITHOUT_CR, CUTS)
+    @examples(max_examples=600, deadline=None)
+    def test_any_split(self, data: bytes, cuts: list[int]) -> None:
+        """The message is that of the reference, however the bytes are split."""
+        sent, rest, _ = reference(data + b"\r\n.\r\nQUIT\r\n")
+        pieces = split(data + b"\r\n.\r\nQUIT\r\n", cuts)
+        message, behind, _ = fed(pieces, NormalizingEndOfData)
+        self.assertEqual((message, behind), (normalized(sent), rest))
+
+    @given(WITHOUT_CR, CUTS)
+    @examples(max_examples=600, deadline=None)
+    def test_what_leaves(self, data: bytes, cuts: list[int]) -> None:
+        """No bare CR or LF, no end of data, and a CRLF at the end, in any split."""
+        pieces = split(data + b"\r\n.\r\n", cuts)
+        message, _, _ = fed(pieces, NormalizingEndOfData)
+        self.assertNotIn(b"\r\n.\r\n", b"\r\n" + message)
+        self.assertIsNone(BARE.search(b"\r\n" + message + b"."))
+        self.assertTrue(message.endswith(b"\r\n") or not message)
+
+    @given(WITHOUT_CR)
+    @examples(max_examples=200, deadline=None)
+    def test_byte_by_byte(self, data: bytes) -> None:
+        """One byte at a time gives the same too."""
+        data += b"\r\n.\r\n"
+        pieces = [data[n : n + 1] for n in range(len(data))]
+        self.assertEqual(
+            fed(pieces, NormalizingEndOfData), fed([data], NormalizingEndOfData), pieces
+        )
+
+    def test_lines(self) -> None:
+        """A bare LF ends a line; a dot behind it is one of the message's own."""
+        for data, message in {
+            b"a\nb\r\n": b"a\r\nb\r\n",
+            b"\n\n": b"\r\n\r\n",
+            b"a\n.\r\nb\r\n": b"a\r\n..\r\nb\r\n",
+            b"a\n.\nb\r\n": b"a\r\n..\r\nb\r\n",
+            b"a\r\n.\nb\r\n": b"a\r\n..\r\nb\r\n",
+            b".\n.\n": b"..\r\n..\r\n",
+            b"a\n..b\n.c\r\n": b"a\r\n...b\r\n..c\r\n",
+            b"..a\r\n.b\nc\r\n": b"..a\r\n.b\r\nc\r\n",
+        }.items():
+            for at in range(len(data) + 1):
+                self.assertEqual(fed([data[:at], data[at:]], NormalizingEndOfData)[0], message)
+
+    def test_smuggling(self) -> None:
+        """No bare LF makes an end, and none is left; what has a bare CR shows it."""
+        for mark in SMUGGLING:
+            data = b"text" + mark + b"MAIL FROM:<x@example.net>\r\n"
+            for at in range(len(data) + 1):
+                end = NormalizingEndOfData()
+                message = end.feed(data[:at]) + end.feed(data[at:])
+                self.assertFalse(end.ended, (mark, at))
+                bare_cr = re.search(rb"\r(?!\n)", data) is not None
+                self.assertEqual(end.bare_cr, bare_cr, (mark, at))
+                if not bare_cr:
+                    self.assertNotIn(b"\r\n.\r\n", message, (mark, at))
+                    self.assertIsNone(BARE.search(message), (mark, at))
+
+    def test_nothing_bare(self) -> None:
+        """A message without a bare LF is handed out as it came: the very bytes."""
+        data = b"..a\r\n.b\r\n" * 3
+        self.assertIs(NormalizingEndOfData().feed(data), data)

@@ -1,14 +1,24 @@
 """The factory of the edge: connections made, known, drained and cut off."""
 
+from typing import Any
+
 import attrs
 from twisted.internet.address import IPv6Address
 from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionLost
+from twisted.internet.interfaces import INegotiated
+from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import directlyProvides
 
+from smtpforward import answers
+from smtpforward.config.networks import Networks, network
 from smtpforward.config.settings import Limits
 from smtpforward.server.protocol import GatewaySMTP
 from smtpforward.server.session import GatewaySession
+from smtpforward.server.turnedaway import TurnedAway
 from tests.support import (
+    GREETING,
     ME,
     RECIPIENT,
     TAKEN,
@@ -18,6 +28,7 @@ from tests.support import (
     ScriptedTarget,
     settings,
 )
+from tests.tlssupport import SecurableTransport, SecureClient, server_tls
 
 
 class ConnectionsTests(SynchronousTestCase):
@@ -72,6 +83,116 @@ class ConnectionsTests(SynchronousTestCase):
     def test_no_delay(self) -> None:
         """Each connection has Nagle switched off."""
         self.assertTrue(Edge().transport.no_delay)
+
+
+RELAYS = Networks([network("198.51.100.0/24")])
+
+
+class BoundsTests(SynchronousTestCase):
+    """How many connections there may be."""
+
+    def edge(self, transport: Any = None, **limits: int) -> Edge:
+        """An edge with one client, under ``limits``."""
+        given = settings(limits=Limits(**limits), relays=RELAYS)
+        return Edge(settings_=given, transport=transport)
+
+    def assert_turned_away(self, edge: Edge, reply: bytes) -> None:
+        """The last client has heard ``reply`` and nothing else, and nothing is kept of it."""
+        before = edge.clock.getDelayedCalls()
+        edge.protocol.dataReceived(b"EHLO x\r\n")
+        self.assertEqual(edge.heard(), reply)
+        self.assertTrue(edge.closing)
+        self.assertIsInstance(edge.protocol, TurnedAway)
+        edge.lose()
+        self.assertEqual(edge.clock.getDelayedCalls(), before)
+
+    def test_in_all(self) -> None:
+        """One too many is told and closed; one that goes makes room, however it goes."""
+        edge = self.edge(connections=2)
+        first = edge.protocol
+        edge.connect("198.51.100.1")
+        for _ in range(3):
+            edge.connect("192.0.2.9")
+            self.assert_turned_away(edge, answers.TOO_MANY_CONNECTIONS.wire())
+        self.assertEqual((edge.factory.connections.total, edge.factory.turned_away), (2, 3))
+        first.connectionLost(Failure(ConnectionLost()))
+        edge.connect()
+        self.assertEqual(edge.heard(), GREETING)
+
+    def test_from_one_address(self) -> None:
+        """An address has its bound; others, and who relays, are not touched by it."""
+        edge = self.edge(connections_per_ip=1)
+        edge.connect()
+        self.assert_turned_away(edge, answers.TOO_MANY_FROM_HERE.wire())
+        for ip in ("192.0.2.2", "198.51.100.1", "198.51.100.1"):
+            edge.connect(ip)
+            self.assertEqual(edge.heard(), GREETING)
+
+    def test_new_settings(self) -> None:
+        """Other bounds hold at once, and know of the connections that there are."""
+        edge = self.edge()
+        edge.connect()
+        edge.factory.settings = settings(limits=Limits(connections_per_ip=2))
+        edge.connect()
+        self.assert_turned_away(edge, answers.TOO_MANY_FROM_HERE.wire())
+        edge.factory.settings = settings()
+        edge.connect()
+        self.assertEqual(edge.heard(), GREETING)
+
+    def test_nothing_leaks(self) -> None:
+        """Closed, cut off, silent, under TLS: each connection is given back once."""
+        given = settings(limits=Limits(connections=1), tls=server_tls())
+        edge = Edge(settings_=given, transport=ClosingTransport())
+        for end in (
+            lambda: edge.send(b"QUIT\r\n"),
+            lambda: edge.send(b"NOOP\n\r\n"),
+            lambda: edge.clock.advance(300),
+            lambda: edge.factory.abort(),
+        ):
+            self.assertEqual(edge.factory.connections.total, 1)
+            end()
+            if edge.transport.connected:
+                edge.lose()
+            self.assertEqual(edge.factory.connections.total, 0)
+            edge.connect(transport=ClosingTransport())
+        edge.lose()
+        for port in (25, 465):
+            edge.connect(transport=SecurableTransport(port))
+            if port == 25:
+                edge.send(b"EHLO x\r\n", b"STARTTLS\r\n")
+            SecureClient(edge).handshake()
+            self.assertEqual(edge.factory.connections.total, 1)
+            edge.lose()
+            self.assertEqual(edge.factory.connections.total, 0)
+
+    def test_lost_twice(self) -> None:
+        """A connection that has gone cannot go again."""
+        edge = self.edge()
+        edge.factory.closed(edge.protocol)
+        edge.factory.closed(edge.protocol)
+        self.assertEqual(edge.factory.connections.total, 0)
+
+    def test_under_tls(self) -> None:
+        """Where TLS begins at once a client that is turned away costs no handshake."""
+        given = settings(limits=Limits(connections=1), tls=server_tls())
+        edge = Edge(settings_=given)
+        edge.connect(transport=SecurableTransport(465))
+        self.assertEqual(edge.heard(), b"")
+        self.assertTrue(edge.aborted)
+        secured = SecurableTransport(25)
+        directlyProvides(secured, INegotiated)
+        edge.connect(transport=secured)
+        self.assertEqual(edge.heard(), b"")
+        self.assertTrue(edge.aborted)
+
+    def test_draining(self) -> None:
+        """Who is turned away is not waited for at the end."""
+        edge = self.edge(connections=1)
+        first = edge.protocol
+        edge.connect()
+        drained = edge.factory.drain()
+        first.connectionLost()
+        self.successResultOf(drained)
 
 
 class DrainTests(SynchronousTestCase):

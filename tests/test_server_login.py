@@ -13,6 +13,7 @@ from twisted.logger import globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
+from smtpforward.config.networks import Networks, network
 from smtpforward.config.settings import Logins, Settings
 from smtpforward.job import Event
 from smtpforward.reply import Reply
@@ -426,12 +427,16 @@ class SubmissionTests(SynchronousTestCase):
         self.assertEqual(client.codes(EHLO, SENDER, AUTH, SENDER), [220, 250, 530, 235, 250])
 
     def test_who_relays_by_address(self) -> None:
-        """A client of ``relay_acl_allow`` is known already."""
-        session = ScriptedSession()
-        made = edge(session, transport=SecurableTransport(587))
-        self.assertEqual(made.codes(SENDER, RECIPIENT), [530, 503])
-        object.__setattr__(session.client, "relaying_by", "relay_acl_allow")
-        self.assertEqual(made.codes(SENDER), [250])
+        """A client of ``relay_acl_allow`` logs in there like everyone else, and only there."""
+        given = with_logins(relays=Networks([network("192.0.2.0/24")]))
+        elsewhere = b"RCPT TO:<b@elsewhere.example>\r\n"
+        target = ScriptedTarget(Event.ACCEPTED)
+        made = edge(target=target, settings_=given, transport=SecurableTransport(587))
+        self.assertEqual(made.send(SENDER), b"530 5.7.0 log in first\r\n")
+        self.assertEqual(made.codes(RECIPIENT), [503])
+        self.assertEqual(made.codes(AUTH, SENDER, elsewhere), [235, 250, 250])
+        made = edge(target=target, settings_=given, transport=SecurableTransport(25))
+        self.assertEqual(made.codes(SENDER, elsewhere), [250, 250])
 
     def test_portal_of_an_application(self) -> None:
         """A portal that is handed in takes the place of the settings' users."""

@@ -1,5 +1,6 @@
 """Dialogues with the edge: a scripted session answers, at once or later."""
 
+import os
 from typing import Any
 from unittest import mock
 
@@ -10,7 +11,8 @@ from twisted.internet.defer import CancelledError, Deferred, fail, succeed
 from twisted.trial.unittest import SynchronousTestCase
 
 from smtpforward import answers
-from smtpforward.config.settings import Limits
+from smtpforward.config.networks import Networks, network
+from smtpforward.config.settings import ClientTimeouts, Limits
 from smtpforward.reply import Reply
 from smtpforward.server.conversation import CLOSE_DEADLINE, UNREAD_LIMIT, Phase
 from tests.support import (
@@ -457,6 +459,48 @@ class DataTests(SynchronousTestCase):
         self.assertTrue(edge.closing)
         self.assertIn((answers.BARE_NEWLINE,), edge.session.arguments)
 
+    def test_bare_newline_normalized(self) -> None:
+        """From clients that are exempt, or from all, a bare LF is taken for a line end."""
+        exempt = Networks([network("192.0.2.0/24")])
+        for those in (settings(bare_newline="normalize"), settings(bare_newline_exempt=exempt)):
+            edge = Edge(settings_=those).to_data()
+            self.assertEqual(edge.codes(b"a\n.\nb\r\n.\r\n" + SENDER), [250, 250])
+            self.assertEqual(edge.session.messages, [b"a\r\n..\r\nb\r\n"])
+        edge.connect("198.51.100.1")
+        edge.to_data()
+        self.assertEqual(edge.codes(b"a\nb\r\n.\r\n"), [554])
+        self.assertTrue(edge.closing)
+
+    def test_commands_are_never_normalized(self) -> None:
+        """A command with a bare LF is refused all the same."""
+        edge = Edge(settings_=settings(bare_newline="normalize")).to_recipient()
+        self.assertEqual(edge.codes(b"NOOP\nRSET\r\n"), [500])
+        self.assertTrue(edge.closing)
+
+    def test_header_too_large(self) -> None:
+        """A header over the limit is refused at the end of the message; the session is told."""
+        edge = Edge(settings_=settings(limits=Limits(header_bytes=20))).to_data()
+        self.assertEqual(edge.send(b"Subject: too long for it\r\n", b"\r\nbody\r\n"), b"")
+        self.assertEqual(edge.send(b".\r\n"), answers.HEADER_TOO_LARGE.wire())
+        self.assertEqual(edge.codes(SENDER), [250])
+        self.assertNotIn("end_of_data", edge.session.asked)
+        self.assertIn((answers.HEADER_TOO_LARGE,), edge.session.arguments)
+
+    def test_new_limits(self) -> None:
+        """Settings that are put in place hold for the connection's next transaction."""
+        edge = Edge().to_data()
+        edge.factory.settings = settings(
+            limits=Limits(bytes=5), bare_newline="normalize", timeouts=ClientTimeouts(data=7)
+        )
+        self.assertEqual(edge.codes(b"123456\r\n.\r\n"), [250])
+        edge.send(SENDER, RECIPIENT, b"DATA\r\n")
+        self.assertEqual(edge.codes(b"123456\r\n.\r\n"), [552])
+        edge.send(SENDER, RECIPIENT, b"DATA\r\n")
+        self.assertEqual(edge.codes(b"1\n\r\n.\r\n"), [250])
+        edge.send(SENDER, RECIPIENT, b"DATA\r\n")
+        edge.clock.advance(7)
+        self.assertEqual(edge.codes(), [421])
+
     def test_disk_full(self) -> None:
         """A message that cannot be kept gets 452, and the connection goes on."""
         edge = Edge(settings_=settings(limits=Limits(spool_after=1), spool_dir="/nonexistent"))
@@ -469,6 +513,88 @@ class DataTests(SynchronousTestCase):
         self.assertEqual(
             edge.codes(b".\r\n" + SENDER + RECIPIENT + b"DATA\r\n"), [250, 250, 250, 354]
         )
+
+
+class MemoryTests(SynchronousTestCase):
+    """The account of all messages in memory, at each end that a message can come to."""
+
+    def edge(self, session: Any = None, **limits: int) -> Edge:
+        """An edge that has a part of a message."""
+        given = settings(limits=Limits(**limits), spool_dir=self.directory)
+        edge = Edge(session, settings_=given).to_data()
+        edge.send(b"12345")
+        return edge
+
+    def setUp(self) -> None:
+        self.directory = self.mktemp()
+        os.mkdir(self.directory)
+
+    def assert_held(self, edge: Edge, held: int) -> None:
+        """So many bytes are in memory."""
+        self.assertEqual(edge.factory.memory.held, held)
+
+    def test_delivered(self) -> None:
+        """It counts until the answer."""
+        answer: Deferred[Any] = Deferred()
+        edge = self.edge(ScriptedSession(end_of_data=answer))
+        self.assert_held(edge, 5)
+        edge.send(b"\r\n.\r\n")
+        self.assert_held(edge, 7)
+        answer.callback(TAKEN)
+        self.assert_held(edge, 0)
+
+    def test_refused(self) -> None:
+        """By the session, or by a limit."""
+        edge = self.edge(ScriptedSession(end_of_data=REFUSAL))
+        edge.send(b"\r\n.\r\n")
+        self.assert_held(edge, 0)
+        edge = self.edge(bytes=6)
+        edge.send(b"67")
+        self.assert_held(edge, 0)
+
+    def test_fault(self) -> None:
+        """A session that fails."""
+        edge = self.edge(ScriptedSession(end_of_data=ZeroDivisionError()))
+        edge.send(b"\r\n.\r\n")
+        self.flushLoggedErrors(ZeroDivisionError)
+        self.assert_held(edge, 0)
+
+    def test_client_gone(self) -> None:
+        """In the middle of its message, and while it waits for the answer."""
+        edge = self.edge()
+        edge.lose()
+        self.assert_held(edge, 0)
+        edge = self.edge(ScriptedSession(end_of_data=Deferred()))
+        edge.send(b"\r\n.\r\n")
+        self.assert_held(edge, 7)
+        edge.lose()
+        self.assert_held(edge, 0)
+
+    def test_client_silent(self) -> None:
+        """Until the connection has gone."""
+        edge = self.edge()
+        edge.clock.advance(300)
+        edge.lose()
+        self.assert_held(edge, 0)
+
+    def test_several(self) -> None:
+        """All clients share it: who comes when it is full goes to the spool."""
+        edge = self.edge(memory=8)
+        self.assert_held(edge, 5)
+        first = edge.protocol
+        edge.connect()
+        edge.to_data().send(b"6789\r\n.\r\n")
+        self.assert_held(edge, 5)
+        self.assertEqual(edge.session.messages, [b"6789\r\n"])
+        first.connectionLost()
+        self.assert_held(edge, 0)
+
+    def test_nowhere_to_go(self) -> None:
+        """When it is full and there is no spool, the message is told to come later."""
+        self.directory = os.path.join(self.directory, "none")
+        edge = self.edge(memory=4)
+        self.assertEqual(edge.send(b"\r\n.\r\n"), b"452 4.3.1 cannot store the message now\r\n")
+        self.assert_held(edge, 0)
 
 
 class FaultTests(SynchronousTestCase):
@@ -548,6 +674,25 @@ class TimeTests(SynchronousTestCase):
             self.assertEqual(edge.codes(b"NOOP\r\n")[-1], 250)
         edge.clock.advance(300)
         self.assertEqual(edge.codes(), [421])
+
+    def test_each_kind_of_silence(self) -> None:
+        """The first command, a command and a block of data each have a time of their own."""
+        timeouts = settings(timeouts=ClientTimeouts(first_command=10, command=20, data=30))
+        for least, said in (
+            (10, b""),
+            (10, b"EHL"),
+            (20, b"EHLO x\r\n"),
+            (20, b"EHLO x\r\n|" + SENDER + RECIPIENT),
+            (30, b"EHLO x\r\n|" + SENDER + RECIPIENT + b"DATA\r\n"),
+            (30, b"EHLO x\r\n|" + SENDER + RECIPIENT + b"DATA\r\n|a"),
+            (20, b"EHLO x\r\n|" + SENDER + RECIPIENT + b"DATA\r\n|.\r\n"),
+        ):
+            edge = Edge(settings_=timeouts)
+            edge.send(*said.split(b"|"))
+            edge.clock.advance(least - 1)
+            self.assertEqual((edge.heard(), edge.closing), (b"", False), said)
+            edge.clock.advance(1)
+            self.assertEqual((edge.codes(), edge.closing), ([421], True), said)
 
     def test_half_a_command_does_not_count(self) -> None:
         """A command that comes byte by byte has the time of one command."""

@@ -127,7 +127,7 @@ def paths(value: object) -> tuple[str, ...]:
 
 
 def anything(value: object) -> object:
-    """For keys whose value is of no use yet."""
+    """For keys whose value is of no use."""
     return value
 
 
@@ -143,6 +143,7 @@ CHECKS: dict[str, Callable[..., object]] = {
     "listeners": checks_net.listeners,
     "login": checks_tls.login,
     "mechanisms": checks_tls.mechanisms,
+    "networks": checks_net.networks,
     "nodes": nodes,
     "option": option,
     "path": path,

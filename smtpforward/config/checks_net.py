@@ -12,6 +12,7 @@ from smtpforward.config.values import WrongValueError, items, single, wrong
 HOST_PORT = re.compile(r"(?:\[([^\[\]]+)\]|([^:\[\]]+))(?::([0-9]{1,5}))?")
 POOL_REMEDY = "HOST:PORT such as mx1.example.com:25, or [2001:db8::1]:25, with commas between"
 HOSTS_REMEDY = "host names, addresses or networks, such as mx.example.com or 192.0.2.0/24"
+NETWORKS_REMEDY = "addresses and networks such as 192.0.2.7 or 2001:db8::/32, commas between"
 HIGHEST_PORT = 65535
 
 
@@ -73,16 +74,28 @@ def _member(text: str) -> tuple[str, int | None]:
     return host, None if match[3] is None else _port(match[3])
 
 
+def networks(value: object) -> Networks:
+    """A set of addresses and networks."""
+    return Networks(map(_network, items(value, ", \t;")))
+
+
+def _network(text: str) -> IPNetwork:
+    try:
+        return network(text)
+    except ValueError:
+        raise wrong(text, NETWORKS_REMEDY) from None
+
+
 def hosts(value: object) -> HostSet:
     """A set of names, addresses and networks."""
     named_hosts: set[str] = set()
-    networks: list[IPNetwork] = []
+    numbered: list[IPNetwork] = []
     for text in items(value):
         try:
-            networks.append(network(text.removeprefix("[").removesuffix("]")))
+            numbered.append(network(text.removeprefix("[").removesuffix("]")))
         except ValueError:
             named_hosts.add(_host(text))
-    return HostSet(frozenset(named_hosts), Networks(networks))
+    return HostSet(frozenset(named_hosts), Networks(numbered))
 
 
 def _host(text: str) -> str:

@@ -8,7 +8,7 @@ from smtpforward.config.dialect import MAIN
 from smtpforward.config.listen import Listener, listener
 from smtpforward.config.problems import Place, Report
 from smtpforward.config.reading import Reading
-from smtpforward.config.settings import Limits
+from smtpforward.config.settings import ClientTimeouts, Limits, Logins
 
 FILES = ("smtp.ini", "connection.ini")
 SUBMISSION_PORT = 587
@@ -29,10 +29,22 @@ def limits(server: Reading) -> Limits:
         errors=most["errors"],
         unrecognized_commands=most["unrecognized_commands"],
         max_received=int(str(server.values["headers"]["max_received"])),
+        header_bytes=most["header_bytes"],
+        connections=most["connections"],
+        connections_per_ip=most["connections_per_ip"],
+        memory=most["memory"],
     )
 
 
-def listen(server: Reading, has_certificate: bool, report: Report) -> tuple[str, ...]:
+def timeouts(server: Reading) -> ClientTimeouts:
+    """How long a client may be silent."""
+    given: Values = server.values["timeouts"]
+    return ClientTimeouts(given["first_command"], given["command"], given["data"])
+
+
+def listen(
+    server: Reading, has_certificate: bool, logins: Logins, report: Report
+) -> tuple[str, ...]:
     """The endpoints: those of ``listen``, else all addresses with ``port``."""
     main: Values = server.values[MAIN]
     key = "listen" if main["listen"] else "port"
@@ -47,18 +59,25 @@ def listen(server: Reading, has_certificate: bool, report: Report) -> tuple[str,
             message = f"{text} is to speak TLS at once, and there is no certificate"
             report.add(place, key, message, "key and cert in tls.ini, or another port")
         found.append(one)
-    if not (has_certificate or main["auth_allow_plaintext"]):
-        _warn_of_submission(texts, found, report)
+    why = _why_no_logins(main, has_certificate, logins)
+    if why:
+        submission = (SUBMISSION_PORT, main["smtps_port"])
+        for text, one in zip(texts, found, strict=True):
+            if one.port in submission:
+                report.warn(f"{text} is for who logs in, and {why}")
     return tuple(one.description for one in found)
 
 
-def _warn_of_submission(texts: tuple[str, ...], found: list[Listener], report: Report) -> None:
-    for text, one in zip(texts, found, strict=True):
-        if one.port == SUBMISSION_PORT:
-            report.warn(
-                f"nobody but loopback can log in on {text}: there is no certificate in tls.ini,"
-                " and auth_allow_plaintext is not true"
-            )
+def _why_no_logins(main: Values, has_certificate: bool, logins: Logins) -> str:
+    """Why nobody, or hardly anybody, can log in; empty when it is possible."""
+    if not logins.methods:
+        return "nobody can: auth_flat_file.ini has no methods or no users"
+    if not (has_certificate or main["auth_allow_plaintext"]):
+        return (
+            "nobody but loopback can: there is no certificate in tls.ini, and"
+            " auth_allow_plaintext is not true"
+        )
+    return ""
 
 
 def spool_dir(server: Reading, root: str, report: Report) -> str:

@@ -36,7 +36,7 @@ DIFFERENT = ("enable_outbound", "enable_tls")
 # Keys of smtp.ini that are settings of the same name.
 AS_THEY_ARE = (
     *("inactivity_timeout", "force_shutdown_timeout"),
-    *("smtps_port", "auth_allow_plaintext"),
+    *("smtps_port", "auth_allow_plaintext", "bare_newline", "bare_newline_exempt"),
 )
 
 
@@ -128,16 +128,18 @@ def _build(
     me, given = lists.read_me(os.path.join(root, "me"), hostname, report)
     server_tls, client_tls = tls.build(files.tls, root, now, report)
     main: dict[str, Any] = dict(files.server.values[MAIN])
+    users = logins.build(files.users, os.path.join(root, logins.FILE), report)
     built: dict[str, Any] = {
         "me": me,
         "own_name": me if given else None,
         "access": _access(root, report),
         "limits": edge.limits(files.server),
-        "listen": edge.listen(files.server, server_tls is not None, report),
+        "timeouts": edge.timeouts(files.server),
+        "listen": edge.listen(files.server, server_tls is not None, users, report),
         "spool_dir": edge.spool_dir(files.server, root, report),
         "tls": server_tls,
         "client_tls": client_tls,
-        "logins": logins.build(files.users, os.path.join(root, logins.FILE), report),
+        "logins": users,
         **{key: main[key] for key in AS_THEY_ARE},
     }
     if files.forward is None:

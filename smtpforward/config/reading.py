@@ -1,8 +1,8 @@
 """Checks what a document says against its spec, and hands on what is good.
 
-Rules: every wrong, unknown and not yet working key is a problem at its own line. A wrong value is
-replaced by the default, so that what is built from the values finds the problems between keys as
-well; nothing built that way is ever used. Time is linear in the number of sections.
+Rules: every wrong, unknown, replaced and not yet working key is a problem at its own line. A wrong
+value is replaced by the default, so that what is built from the values finds the problems between
+keys as well; nothing built that way is ever used. Time is linear in the number of sections.
 """
 
 from collections.abc import Iterator, Mapping
@@ -18,6 +18,7 @@ from smtpforward.config.values import WrongValueError, near
 
 MANY = "__many__"
 NOT_YET = "does not work in this version yet"
+REPLACED = "is a key that Haraka itself has given up"
 Values = dict[str, object]
 
 
@@ -103,7 +104,7 @@ class _Judge:
             else:
                 values[key] = entries[encoded]
                 if key in given:
-                    self._not_yet(section, key, values[key])
+                    self._without_effect(section, key, values[key])
         return values
 
     def unknown_section(self, section: str) -> Iterator[str]:
@@ -112,8 +113,7 @@ class _Judge:
             if self._document.sections[section]:
                 yield f"[{section}]"
             return
-        later = self._spec.later
-        known = [name for name in self._keys if name != MAIN and (name, WHOLE_SECTION) not in later]
+        known = [name for name in self._keys if name != MAIN]
         remedy = "one of " + ", ".join(f"[{name}]" for name in known)
         self._report.add(
             self._document.places[section, ""],
@@ -148,7 +148,8 @@ class _Judge:
 
     def _working(self, section: str) -> list[str]:
         name = section if section in self._keys else MANY
-        return [key for key in self._keys[name] if (self._home(name), key) not in self._spec.later]
+        replaced = self._spec.replaced
+        return [key for key in self._keys[name] if (self._home(name), key) not in replaced]
 
     def _home(self, section: str) -> str:
         """The section whose rules hold: those of a section of any name are the top level's."""
@@ -162,13 +163,14 @@ class _Judge:
         )
         self._report.add(self._document.places[section, key], key, message, remedy)
 
-    def _not_yet(self, section: str, key: str, value: object) -> None:
+    def _without_effect(self, section: str, key: str, value: object) -> None:
+        """Report a good value of a key that another has replaced, or that cannot be obeyed yet."""
         home = self._home(section)
-        later = self._spec.later.get((home, key)) or self._spec.later.get((home, WHOLE_SECTION))
+        successor = self._spec.replaced.get((home, key))
         works = self._spec.working.get((home, key))
         place = self._document.places[section, key]
-        if later:
-            self._report.add(place, key, NOT_YET, later)
+        if successor:
+            self._report.add(place, key, REPLACED, f"{successor} in its place")
         elif works is not None and value not in works:
             said = self._document.sections[section][key]
             good = " or ".join(f"{key}={text}" for text in works.values())

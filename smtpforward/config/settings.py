@@ -13,12 +13,16 @@ from smtpforward.job import NextHop
 
 @frozen
 class Limits:
-    """What one client may take (DESIGN of each key: ``docs/settings.md``).
+    """What one client, and all of them together, may take (each key: ``docs/settings.md``).
 
     :ivar bytes: of one message. ``spool_after``: bytes of it that stay in memory.
     :ivar line_length: of a command, without what extensions add.
     :ivar errors: wrong commands before 421; ``unrecognized_commands`` before 521.
     :ivar max_received: ``Received`` lines of a message that has not been looping.
+    :ivar header_bytes: of a message's header.
+    :ivar connections: of all clients at once; ``None``: what the descriptors allow.
+    :ivar connections_per_ip: of clients from one address that do not relay; ``None``: any number.
+    :ivar memory: bytes of all messages that are in memory at once.
     """
 
     bytes: int = 26214400
@@ -28,6 +32,25 @@ class Limits:
     errors: int = 20
     unrecognized_commands: int = 10
     max_received: int = 100
+    header_bytes: int = 1048576
+    connections: int | None = None
+    connections_per_ip: int | None = None
+    memory: int = 268435456
+
+
+@frozen
+class ClientTimeouts:
+    """``[timeouts]``: seconds of a client's silence; ``None`` as ``inactivity_timeout`` says.
+
+    :ivar first_command: from the connection to the end of the first command; a TLS handshake that
+        comes first is part of it.
+    :ivar command: from our answer to the end of the next command.
+    :ivar data: between two blocks of a message's data.
+    """
+
+    first_command: float | None = None
+    command: float | None = None
+    data: float | None = None
 
 
 @frozen
@@ -163,11 +186,13 @@ class Settings:
     :ivar me: this host's name. ``listen``: Twisted endpoint descriptions.
     :ivar own_name: ``me`` where the file gives it: a backend that greets with it is this gateway.
         The system's name may well be that of another server on this host.
-    :ivar inactivity_timeout: seconds of a client's silence.
+    :ivar inactivity_timeout: seconds of a client's silence, where ``timeouts`` say nothing else.
     :ivar force_shutdown_timeout: seconds that transactions in flight get at the end.
     :ivar smtps_port: listeners on it speak TLS at once.
     :ivar auth_allow_plaintext: whether logins are taken without TLS, from anywhere.
     :ivar tls: the edge's, where there is a certificate. ``client_tls``: towards backends.
+    :ivar bare_newline: what a message with a bare LF gets; one with a bare CR is refused.
+    :ivar bare_newline_exempt: the clients whose bare LFs are normalized in any case.
     :ivar spool_dir: where a large message is kept while it passes.
     :ivar warnings: for the log and for ``check``; they do not stop the start.
     :ivar notes: for ``check`` alone: defaults that differ from those of Haraka.
@@ -181,7 +206,10 @@ class Settings:
     own_name: str | None = None
     listen: tuple[str, ...] = ("tcp6:25:interface=\\:\\:",)
     inactivity_timeout: float = 300.0
+    timeouts: ClientTimeouts = ClientTimeouts()
     force_shutdown_timeout: float = 30.0
+    bare_newline: Literal["reject", "normalize"] = "reject"
+    bare_newline_exempt: Networks | None = None
     spool_dir: str = "/tmp"  # noqa: S108 -- a spooled file has no name
     smtps_port: int = 465
     auth_allow_plaintext: bool = False
@@ -191,3 +219,24 @@ class Settings:
     warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = field(default=(), eq=False)
     files: Stamps = field(factory=dict, eq=False, repr=False)
+
+    @property
+    def first_command_timeout(self) -> float:
+        """Seconds from the connection to the end of the first command."""
+        return self.timeouts.first_command or self.inactivity_timeout
+
+    @property
+    def command_timeout(self) -> float:
+        """Seconds from an answer to the end of the next command."""
+        return self.timeouts.command or self.inactivity_timeout
+
+    @property
+    def data_timeout(self) -> float:
+        """Seconds between two blocks of a message's data."""
+        return self.timeouts.data or self.inactivity_timeout
+
+    def normalizes(self, ip: str) -> bool:
+        """Whether bare LFs from ``ip`` become CRLF."""
+        if self.bare_newline == "normalize":
+            return True
+        return self.bare_newline_exempt is not None and ip in self.bare_newline_exempt

@@ -1,9 +1,9 @@
 """What may stand in each ini file: the configspecs, and what this version does not do.
 
 Rules: a configspec holds every key of the design, so that each value is checked first.
-``WORKING`` names the only values that do anything so far; ``LATER`` the keys without any. What
-Haraka documents and this gateway lacks (``LACKING``) is ignored with a warning. Checks:
-``checks.py``.
+``WORKING`` names the only values that do anything so far; ``REPLACED`` old keys of Haraka that have
+another in their place. What Haraka documents and this gateway lacks (``LACKING``) is ignored with a
+warning. Checks: ``checks.py``.
 """
 
 import re
@@ -22,7 +22,7 @@ class Spec:
 
     :ivar text: the configspec; ``[__many__]`` speaks of sections of any name.
     :ivar working: by key, the values that work when not all of them do, as they are written.
-    :ivar later: by key, the remedy for one that does not work with any value.
+    :ivar replaced: by key that Haraka once had, what stands in its place.
     :ivar lacking: by section, the keys that Haraka documents; ``*`` for the whole section.
     :ivar main_only: keys that a section of any name cannot set.
     :ivar bare: sections whose lines may be keys alone.
@@ -30,7 +30,7 @@ class Spec:
 
     text: str
     working: Mapping[Key, Mapping[object, str]] = field(factory=dict)
-    later: Mapping[Key, str] = field(factory=dict)
+    replaced: Mapping[Key, str] = field(factory=dict)
     lacking: Mapping[str, frozenset[str]] = field(factory=dict)
     main_only: frozenset[str] = frozenset()
     bare: frozenset[str] = frozenset()
@@ -47,7 +47,7 @@ nodes = nodes(default=0)
 inactivity_timeout = seconds(default=300)
 force_shutdown_timeout = seconds(default=30)
 bare_newline = option(reject, normalize, default=reject)
-bare_newline_exempt = anything(default=None)
+bare_newline_exempt = networks(default=None)
 auth_allow_plaintext = boolean(default=false)
 spool_dir = directory(default=None)
 spool_after = spool_after(default=1048576)
@@ -57,28 +57,21 @@ line_length = whole(512, 32768, unit=bytes, default=512)
 recipients = whole(1, default=1000)
 errors = whole(1, default=20)
 unrecognized_commands = whole(1, default=10)
-header_bytes = anything(default=None)
-connections = anything(default=None)
-connections_per_ip = anything(default=None)
-memory = anything(default=None)
+header_bytes = whole(1, unit=bytes, default=1048576)
+connections = whole(1, default=None)
+connections_per_ip = whole(1, default=None)
+memory = whole(0, unit=bytes, default=268435456)
 [headers]
 max_received = whole(1, default=100)
 [timeouts]
-__many__ = anything
+first_command = seconds(default=None)
+command = seconds(default=None)
+data = seconds(default=None)
 """,
     working={
         ("main", "nodes"): {0: "0"},
-        ("main", "bare_newline"): {"reject": "reject"},
     },
-    later={
-        ("main", "listen_host"): "listen=HOST:PORT in its place",
-        ("main", "bare_newline_exempt"): LEAVE_OUT,
-        ("max", "header_bytes"): LEAVE_OUT,
-        ("max", "connections"): LEAVE_OUT,
-        ("max", "connections_per_ip"): LEAVE_OUT,
-        ("max", "memory"): LEAVE_OUT,
-        ("timeouts", WHOLE_SECTION): LEAVE_OUT,
-    },
+    replaced={("main", "listen_host"): "listen=HOST:PORT"},
     lacking={
         "main": frozenset(
             {

@@ -5,7 +5,6 @@ user is hidden by the delay of its answer (``login.py``). An embedding applicati
 ``Portal`` of its own, whose realm gives :class:`IAvatar` objects.
 """
 
-import ipaddress
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -21,13 +20,13 @@ from zope.interface import Attribute, Interface, implementer
 
 from smtpforward import passwords
 from smtpforward.config.settings import Logins
+from smtpforward.limits import origin_of
 from smtpforward.net.clock import Clock
 from smtpforward.server.sasl import NEEDED
 
 MAX_PER_ADDRESS = 20
 ADDRESS_WINDOW = 600.0
 MAX_ADDRESSES = 10_000
-IPV6_PREFIX = 64  # what one customer has
 _NONE = "?"
 
 
@@ -134,7 +133,7 @@ class FailedLogins:
 
     def note(self, ip: str) -> None:
         """One more from ``ip``."""
-        key = _network(ip)
+        key = origin_of(ip)
         recent = [*self._recent(key), self._clock.seconds()]
         self._failures[key] = recent[-MAX_PER_ADDRESS:]
         self._failures.move_to_end(key)
@@ -143,15 +142,8 @@ class FailedLogins:
 
     def too_many(self, ip: str) -> bool:
         """Whether ``ip`` is not to be heard for now."""
-        return len(self._recent(_network(ip))) >= MAX_PER_ADDRESS
+        return len(self._recent(origin_of(ip))) >= MAX_PER_ADDRESS
 
     def _recent(self, key: str) -> list[float]:
         since = self._clock.seconds() - ADDRESS_WINDOW
         return [when for when in self._failures.get(key, ()) if when > since]
-
-
-def _network(ip: str) -> str:
-    """What is counted together: an IPv4 address, or an IPv6 network."""
-    if ":" not in ip:
-        return ip
-    return str(ipaddress.ip_network((ip.partition("%")[0], IPV6_PREFIX), strict=False))

@@ -96,7 +96,8 @@ class Conversation(smtp.ESMTP):
         self._watch = Watch(clock, self._silent_too_long)
         self._errors = ErrorBudget(settings.limits)
         self._unread = CommandLines(settings.limits.line_length + EXTENSION_LENGTH)
-        self._patience = settings.inactivity_timeout
+        self._patience = settings.first_command_timeout
+        self._data_patience = settings.data_timeout
         self._pumping = False
         self._paused = False
 
@@ -126,7 +127,7 @@ class Conversation(smtp.ESMTP):
 
     def connectionMade(self) -> None:
         peer.set_no_delay(self.transport)
-        self.factory.opened(self)
+        self.factory.opened(self, self._client.ip)
         self._port = ports.rules_of(self._settings, peer.textual(self.transport.getHost())[1])
         secure = INegotiated.providedBy(self.transport)  # an embedding application's TLS
         if secure or self._port.tls_at_once:
@@ -171,6 +172,8 @@ class Conversation(smtp.ESMTP):
             self._send_and_close(refusal)
         elif not self._pipelined():
             self._send(_greeting(self.host))
+            # The greeting has set the time of the first command.
+            self._patience = self._settings.command_timeout
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self.phase = Phase.CLOSING
@@ -216,7 +219,7 @@ class Conversation(smtp.ESMTP):
 
     def dataReceived(self, data: bytes) -> None:
         if self.phase is Phase.DATA:
-            self._watch.arm(self._patience)
+            self._watch.arm(self._data_patience)
             self._data_received(data)
             return
         if self.phase is Phase.CLOSING:
@@ -340,7 +343,7 @@ class Conversation(smtp.ESMTP):
     def _await(self, phase: Phase) -> None:
         """The client's turn."""
         self.phase = phase
-        self._watch.arm(self._patience)
+        self._watch.arm(self._data_patience if phase is Phase.DATA else self._patience)
         if phase is Phase.COMMAND and self.factory.draining:
             self.shut_down()
         if self._unread and not self._pumping:

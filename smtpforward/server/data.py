@@ -2,29 +2,43 @@
 
 A message that is refused on its way is discarded up to its end before the answer, so that the
 client reads the answer and does not see a broken connection; but only up to twice the size limit.
+The size is that of what is stored: a bare LF that became CRLF counts as two bytes.
 """
 
 from smtpforward import answers
 from smtpforward.config.settings import Limits
-from smtpforward.content import Content
+from smtpforward.content import Content, Memory
 from smtpforward.reply import Reply
-from smtpforward.server.endofdata import EndOfData
+from smtpforward.server.endofdata import EndOfData, NormalizingEndOfData
+
+EMPTY_LINE = b"\r\n"  # it ends the header and is not part of it
 
 
 class Arrival:
     """The data phase of one message.
 
+    :param memory: where what it holds in memory is counted.
+    :param normalize: whether bare LFs become CRLF, in place of a refusal.
     :ivar content: what has been collected. ``refusal``: the answer, once the message is refused.
     """
 
-    __slots__ = ("_end", "_limits", "_received", "content", "refusal")
+    __slots__ = ("_bound", "_end", "_limits", "_normalize", "_received", "content", "refusal")
 
-    def __init__(self, spool_dir: str, limits: Limits) -> None:
-        self.content = Content(spool_dir, limits.spool_after)
+    def __init__(
+        self,
+        spool_dir: str,
+        limits: Limits,
+        memory: Memory | None = None,
+        normalize: bool = False,
+    ) -> None:
+        self.content = Content(spool_dir, limits.spool_after, memory=memory, most=limits.memory)
         self.refusal: Reply | None = None
         self._limits = limits
-        self._end = EndOfData()
+        self._normalize = normalize
+        self._end = NormalizingEndOfData() if normalize else EndOfData()
         self._received = 0
+        # A header is no longer than its message: up to here nothing is looked at.
+        self._bound = min(limits.header_bytes, limits.bytes)
 
     def feed(self, chunk: bytes) -> bytes | None:
         """Take ``chunk``; what came behind the end of the message, or ``None`` before its end."""
@@ -43,18 +57,29 @@ class Arrival:
     @property
     def breach(self) -> bool:
         """Whether the connection is to be closed after the answer: its line ends are no SMTP."""
-        return self._end.bare_cr or self._end.bare_lf
+        return self._end.bare_cr or (self._end.bare_lf and not self._normalize)
 
     def _collect(self, piece: bytes) -> None:
         if self.breach:
             self._refuse(answers.BARE_NEWLINE)
         elif self._received > self._limits.bytes:
             self._refuse(answers.TOO_LARGE)
-        elif piece:
+        else:
             try:
-                self.content.append(piece)
+                if piece:
+                    self.content.append(piece)
+                if self._received > self._bound:
+                    self._look_at_header()
             except OSError:
                 self._refuse(answers.SPOOL_FULL)
+
+    def _look_at_header(self) -> None:
+        """Once a message, when it is longer than its header may be."""
+        most = self._limits.header_bytes
+        if len(self.content.header(most + 1)) <= most:
+            self._bound = self._limits.bytes
+        elif self._end.ended or self._received > most + len(EMPTY_LINE):
+            self._refuse(answers.HEADER_TOO_LARGE)
 
     def _refuse(self, reply: Reply) -> None:
         self.refusal = reply

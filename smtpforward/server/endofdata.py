@@ -78,3 +78,39 @@ class EndOfData:
             kinds = (seen,) if isinstance(seen, str) else seen
             self.bare_cr = "\r" in kinds
             self.bare_lf = "\n" in kinds
+
+
+class NormalizingEndOfData(EndOfData):
+    """The same, and what it hands out has CRLF in place of each bare LF.
+
+    The end has been found by then, in the bytes as they came, so that a bare LF never makes one. A
+    message with a bare CR is not made good: it is to be refused.
+    """
+
+    __slots__ = ()
+
+    def feed(self, chunk: bytes) -> bytes:
+        """See :meth:`EndOfData.feed`."""
+        before = self._seam
+        piece = EndOfData.feed(self, chunk)
+        return normalized(before, piece) if self.bare_lf else piece
+
+
+def normalized(before: bytes, piece: bytes) -> bytes:
+    """A piece of a message without bare CRs, each bare LF a CRLF, in wire form.
+
+    A dot behind a bare LF was not at the beginning of a line when the client stuffed its dots, so
+    it is stuffed now. One that was, and has a bare LF behind it, would stand alone on its line.
+
+    :param before: the last two bytes before it; for the first piece the CRLF of DATA.
+    """
+    first = last = b""
+    if before.endswith(b"\r") and piece.startswith(b"\n"):
+        first, piece, before = b"\n", piece[1:], b"\r\n"
+    if piece.endswith(b"\r"):
+        last, piece = b"\r", piece[:-1]
+    # Nothing but CRLFs hold a CR by now: alone it stands for one, and a LF for a bare one.
+    seam = b"\r" if before == b"\r\n" else before[-1:]
+    marked = seam + piece.replace(b"\r\n", b"\r")
+    marked = marked.replace(b"\r.\n", b"\r..\n").replace(b"\n.", b"\n..")
+    return first + marked[1:].replace(b"\n", b"\r").replace(b"\r", b"\r\n") + last

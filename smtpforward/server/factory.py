@@ -6,12 +6,15 @@ from typing import Any
 from twisted.cred.portal import Portal
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IAddress
+from twisted.logger import Logger
 from twisted.mail import smtp
 
 from smtpforward.config.settings import Settings
+from smtpforward.content import Memory
 from smtpforward.dispatch import Dispatcher
 from smtpforward.envelope import Client
 from smtpforward.interfaces import ISession
+from smtpforward.limits import ConnectionCount
 from smtpforward.net import peer
 from smtpforward.net.clock import Clock
 from smtpforward.net.tls import ServerContexts
@@ -19,6 +22,7 @@ from smtpforward.server.auth import FailedLogins, mechanisms_of, portal_of
 from smtpforward.server.conversation import Conversation
 from smtpforward.server.protocol import GatewaySMTP
 from smtpforward.server.session import GatewaySession
+from smtpforward.server.turnedaway import TurnedAway
 
 
 class GatewayFactory(smtp.SMTPFactory):
@@ -29,12 +33,16 @@ class GatewayFactory(smtp.SMTPFactory):
         the gateway's own.
     :param portal: who may log in, in place of the settings' users; its realm gives
         :class:`smtpforward.server.auth.IAvatar` objects.
+    :param most: clients at once, where the settings do not say how many; ``None`` for any number.
     :ivar contexts: the TLS of connections where it begins from now on, if there is a certificate.
     :ivar mechanisms: of AUTH, in the order announced.
     :ivar failed_logins: from everywhere, of late.
+    :ivar memory: the bytes of messages in memory.
+    :ivar connections: how many clients there are. ``turned_away``: how many were one too many.
     :ivar draining: no new transaction begins; each connection ends when it is between two.
     """
 
+    log = Logger()
     noisy = False
     protocol: Any = GatewaySMTP
 
@@ -45,11 +53,15 @@ class GatewayFactory(smtp.SMTPFactory):
         clock: Clock,
         sessions: Callable[[Client], ISession] | None = None,
         portal: Portal | None = None,
+        most: int | None = None,
     ) -> None:
         smtp.SMTPFactory.__init__(self)
         self.contexts: ServerContexts | None = None
         self.mechanisms: tuple[str, ...] = ()
         self.failed_logins = FailedLogins(clock)
+        self.memory = Memory()
+        self.connections = ConnectionCount(most)
+        self.turned_away = 0
         self._given_portal = portal
         self._settings: Settings | None = None
         self.settings = settings
@@ -57,7 +69,7 @@ class GatewayFactory(smtp.SMTPFactory):
         self._dispatcher = dispatcher
         self._clock = clock
         self._sessions = sessions
-        self._open: set[Conversation] = set()
+        self._open: dict[Conversation, str] = {}
         self._draining: list[Deferred[None]] = []
 
     @property
@@ -84,19 +96,27 @@ class GatewayFactory(smtp.SMTPFactory):
         return GatewaySession(client, lambda: self.settings, self._dispatcher, self._clock)
 
     def buildProtocol(self, addr: IAddress | None) -> Any:
-        """A protocol for a client at ``addr``."""
+        """A protocol for a client at ``addr``: one that turns it away, if it is one too many."""
         ip, port = peer.textual(addr)
+        refusal = self.connections.refuse(self.settings, ip)
+        if refusal is not None:
+            self.turned_away += 1
+            self.log.info("{ip} is turned away: {reply}", ip=ip, reply=refusal.text)
+            return TurnedAway(refusal, self.settings)
         protocol = self.protocol(self.settings, Client(ip, port), self._clock)
         protocol.factory = self
         return protocol
 
-    def opened(self, protocol: Conversation) -> None:
-        """A connection is there."""
-        self._open.add(protocol)
+    def opened(self, protocol: Conversation, ip: str) -> None:
+        """A connection from ``ip`` is there."""
+        self._open[protocol] = ip
+        self.connections.add(ip)
 
     def closed(self, protocol: Conversation) -> None:
         """A connection has gone."""
-        self._open.discard(protocol)
+        ip = self._open.pop(protocol, None)
+        if ip is not None:
+            self.connections.remove(ip)
         while self._draining and not self._open:
             self._draining.pop().callback(None)
 

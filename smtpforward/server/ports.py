@@ -19,7 +19,7 @@ class Port:
 
     :ivar tls_at_once: TLS begins with the first byte (RFC 8314 3.3).
     :ivar starttls: STARTTLS may be offered.
-    :ivar login: only who relays may send: by its login, or by its address (RFC 6409 4.3).
+    :ivar login: only who has logged in may send, whatever its address (RFC 6409 4.3).
     """
 
     tls_at_once: bool

@@ -1,7 +1,7 @@
 """The edge's commands: what each means, what the session is asked, and the message data.
 
 Failure policy: ``conversation.py``. Memory for a message is bounded by what ``spool_after`` lets it
-hold.
+hold, and that for all of them by ``memory``.
 """
 
 import enum
@@ -117,7 +117,7 @@ class GatewaySMTP(Conversation):
     def _refuse_mail_now(self) -> Reply | None:
         if self._hello is Hello.NOT:
             return answers.HELO_FIRST
-        if self._port.login and not (self._user or self._session.client.relaying):
+        if self._port.login and not self._user:
             return answers.LOGIN_FIRST
         return None if self._sender is None else answers.NESTED_MAIL
 
@@ -166,7 +166,14 @@ class GatewaySMTP(Conversation):
         if refusal is not None:
             self._reply(refusal)
             return
-        self._arrival = Arrival(self._settings.spool_dir, self._settings.limits)
+        settings = self._settings
+        self._data_patience = settings.data_timeout
+        self._arrival = Arrival(
+            settings.spool_dir,
+            settings.limits,
+            self.factory.memory,
+            settings.normalizes(self._client.ip),
+        )
         self._send(answers.GO_AHEAD, Phase.DATA)
 
     def do_RSET(self, rest: bytes) -> None:

@@ -187,8 +187,8 @@ GUARDS = [
     _around(
         "test_the_timeout_of_the_settings_holds",
         CONVERSATION,
-        "        self._watch.arm(self._patience)\n        if phase is",
-        "        self._watch.arm(600)\n        if phase is",
+        "        self._watch.arm(self._data_patience if phase is Phase.DATA else self._patience)\n",
+        "        self._watch.arm(600)\n",
     ),
     _around("test_a_close_ends", CONVERSATION, "self._watch.arm(CLOSE_DEADLINE)", "pass"),
     _around(

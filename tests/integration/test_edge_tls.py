@@ -39,7 +39,7 @@ class EdgeTLSCase(PeerTestCase):
     smtps: int
     backend_: ScriptedBackend
 
-    async def start(self, **more: str) -> Gateway:
+    async def start(self, relays: str = "192.0.2.0/24", **more: str) -> Gateway:
         """A running one; ``more`` keys of ``smtp.ini``."""
         self.backend_ = self.backend()
         self.port, self.smtps = free_port(), free_port()
@@ -53,7 +53,7 @@ class EdgeTLSCase(PeerTestCase):
             "tls_cert.pem": MAIN.chain.decode(),
             "tls/other.pem": text(OTHER),
             "host_list": "example.com\n",
-            "relay_acl_allow": "192.0.2.0/24\n",
+            "relay_acl_allow": f"{relays}\n",
             "auth_flat_file.ini": "[core]\nmethods=PLAIN,LOGIN,CRAM-MD5\n"
             f"[users]\n{USER}={PASSWORD}\n",
         }
@@ -125,6 +125,16 @@ class SwaksTests(EdgeTLSCase):
         done = await self.swaks(self.port, "-tls", "--tls-sni", ME, *verify)
         self.assertEqual(NO_TLS, done.exit_code, done.output)
         self.assertEqual(1, len(self.backend_.messages))
+
+    async def test_who_relays_by_address(self) -> None:
+        """Where a login is demanded, it is so of a client of ``relay_acl_allow`` too."""
+        require_perl(Net__SSLeay="libnet-ssleay-perl")
+        await self.start(relays="127.0.0.0/8")
+        self.assert_taken(await self.swaks(self.port), b"ESMTP")
+        done = await self.swaks(self.smtps, "--tlsc")
+        self.assertIn("530 5.7.0 log in first", done.output)
+        login = ("--auth", "PLAIN", "--auth-user", USER, "--auth-password", PASSWORD)
+        self.assert_taken(await self.swaks(self.smtps, "--tlsc", *login), b"ESMTPSA")
 
     async def test_logins(self) -> None:
         """Each mechanism logs in, on loopback without TLS; then the user may relay."""

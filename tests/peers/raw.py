@@ -5,6 +5,7 @@ It blocks: a test runs it in a thread.
 
 import random
 import socket
+import struct
 from collections.abc import Iterable, Iterator
 from types import TracebackType
 
@@ -22,11 +23,12 @@ class Answer:
 class RawClient:
     """A connection to a port of 127.0.0.1. Each write is sent at once (TCP_NODELAY).
 
+    :param source: the address, of 127.0.0.0/8, from which it comes.
     :raises OSError: from all methods: refused, reset, or silent for ``timeout`` seconds.
     """
 
-    def __init__(self, port: int, timeout: float = 60.0) -> None:
-        self._socket = socket.create_connection(("127.0.0.1", port), timeout)
+    def __init__(self, port: int, timeout: float = 60.0, source: str = "127.0.0.1") -> None:
+        self._socket = socket.create_connection(("127.0.0.1", port), timeout, (source, 0))
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._file = self._socket.makefile("rb")
 
@@ -87,6 +89,11 @@ class RawClient:
     def at_end(self) -> bool:
         """Whether the other side closes without a further byte."""
         return self._file.read(1) == b""
+
+    def reset(self) -> None:
+        """End it with RST in place of FIN."""
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.close()
 
     def close(self) -> None:
         self._file.close()
