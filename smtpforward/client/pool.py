@@ -304,10 +304,8 @@ class Pool(Generic[C]):
     def _shorten_idle_times(self) -> None:
         latest = self._clock.seconds() + self._bounds.idle
         for connection, until in self._idle.items():
-            until = min(until, latest, connection.worn_at(self._bounds))
-            self._idle[connection] = until
-            if self._expiry.due is None or until < self._expiry.due:
-                self._expiry.arm_until(until)
+            self._idle[connection] = min(until, latest, connection.worn_at(self._bounds))
+        self._expire()
 
     def _outdate_what_is_too_much(self) -> None:
         while self._idle and self._room_to_come < 0:

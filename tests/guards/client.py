@@ -240,8 +240,8 @@ GUARDS = [
     _pool(
         "HarakaPoolTraps.test_fin_races_with_release_to_a_waiter",
         POOL,
-        "        for state in (self._busy, self._closing):\n",
-        "        for state in (self._closing,):\n",
+        "for state in (self._busy, self._closing, self._outdated):",
+        "for state in (self._closing, self._outdated):",
     ),
     _pool(
         "HarakaPoolTraps.test_acquire_blocks_for_ever",
@@ -302,8 +302,8 @@ GUARDS = [
     _pool(
         "OtherPoolTraps.test_cancelled_while_connecting",
         POOL,
-        "        self._connecting.discard(waiter)\n        abandoned",
-        "        abandoned",
+        "        self._connecting.discard(waiter)\n        self._outdated.discard(waiter)\n",
+        "        self._outdated.discard(waiter)\n",
     ),
     _pool(
         "OtherPoolTraps.test_one_after_the_other",
