@@ -18,19 +18,19 @@ def _guard(test: str, file: str, before: str, after: str) -> Guard:
 
 GUARDS = [
     _guard(
-        "test_server_endofdata.NormalizingTests.test_what_leaves",
+        "test_server_endofdata.NormalizingTests.test_lines",
         END_OF_DATA,
         r'.replace(b"\n.", b"\n..")',
         "",
     ),
     _guard(
-        "test_server_endofdata.NormalizingTests.test_what_leaves",
+        "test_server_endofdata.NormalizingTests.test_lines",
         END_OF_DATA,
         r'.replace(b"\r.\n", b"\r..\n")',
         "",
     ),
     _guard(
-        "test_server_endofdata.NormalizingTests.test_any_split",
+        "test_server_endofdata.NormalizingTests.test_lines",
         END_OF_DATA,
         r'seam = b"\r" if before == b"\r\n" else before[-1:]',
         'seam = b"x"',
