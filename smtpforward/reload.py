@@ -129,7 +129,8 @@ class Reloader(Service):
         for problem in error.problems:
             self.log.error("{problem}", problem=str(problem))
         count = len(error.problems)
-        self.log.error("{count} problems: the settings stay as they were", count=count)
+        what = "1 problem" if count == 1 else f"{count} problems"
+        self.log.error("{what}: the settings stay as they were", what=what)
         self._done()
 
     def _fault(self, failure: Failure) -> None:
