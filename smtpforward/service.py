@@ -1,12 +1,13 @@
 """The twistd plugin's options and service: the only place where the parts are wired.
 
+With ``nodes`` it is the service of the parent, and each worker (``worker.py``) runs a ``Gateway``.
 Failure policy: settings that are wrong stop the start with exit code 78 and every problem on
 standard error, before anything listens; so does an address that cannot be listened on, with 1.
 """
 
 import gc
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from twisted.application.internet import StreamServerEndpointService
@@ -18,19 +19,25 @@ from twisted.logger import Logger
 from twisted.python import usage
 
 from smtpforward.client.connect import Connector
+from smtpforward.client.slots import Slots, own_slots
 from smtpforward.client.target import ForwardTarget
 from smtpforward.config import ConfigurationError, load
 from smtpforward.config.settings import Settings
 from smtpforward.dispatch import Dispatcher
+from smtpforward.facts import Fact
+from smtpforward.job import Server
 from smtpforward.learned import LearnedRefusals
 from smtpforward.net.clock import Clock, make_monotonic
 from smtpforward.net.tls import ClientContexts
 from smtpforward.net.writethrough import WriteThroughReactor
 from smtpforward.server.factory import GatewayFactory
+from smtpforward.workers.parent import Parent
 
 EX_CONFIG = 78
 DEFAULT_DIRECTORY = "/etc/smtpforward"
 QUIT_TIME = 10.0
+WORKER = "smtpforward.worker"
+SPARE_TIME = 5.0  # of a worker that ends, beyond what its gateway takes
 GC_THRESHOLD = 10_000
 
 
@@ -58,8 +65,9 @@ class Options(usage.Options):
 class Gateway(MultiService):
     """The whole gateway as one service.
 
-    :param listen: endpoint descriptions, in place of the settings' own.
+    :param listen: endpoints or descriptions of some, in place of the settings' own.
     :param clock: what is asked for the time with every read, where it is not ``reactor`` itself.
+    :param slots: how many connections to a backend are this process's, where there are several.
     :ivar factory: the edge. ``target``: the forwarding client with its pools.
     """
 
@@ -69,19 +77,33 @@ class Gateway(MultiService):
         self,
         settings: Settings,
         reactor: Any,
-        listen: Sequence[str] = (),
+        listen: Sequence[Any] = (),
         clock: Clock | None = None,
+        slots: Callable[[Server, int], Slots] = own_slots,
     ) -> None:
         MultiService.__init__(self)
         clock = clock or reactor
         self.settings = settings
         self._reactor = reactor
         contexts = ClientContexts(settings.client_tls)
-        self.target = ForwardTarget(Connector(reactor, settings.own_name, contexts, clock), clock)
-        dispatcher = Dispatcher(self.target, LearnedRefusals(clock), clock)
-        self.factory = GatewayFactory(settings, dispatcher, clock)
-        for description in listen or settings.listen:
-            listening_service(description, self.factory, reactor).setServiceParent(self)
+        connector = Connector(reactor, settings.own_name, contexts, clock)
+        self.target = ForwardTarget(connector, clock, slots)
+        self._learned = LearnedRefusals(clock)
+        self.factory = GatewayFactory(
+            settings, Dispatcher(self.target, self._learned, clock), clock
+        )
+        for place in listen or settings.listen:
+            _listening(place, self.factory, reactor).setServiceParent(self)
+
+    @property
+    def facts(self) -> Mapping[str, Fact]:
+        """What the processes of a gateway tell each other, by kind."""
+        return {
+            "learned refusals": self._learned,
+            "resting hosts": self.target.hosts,
+            "hosts without TLS": self.target.connector.clear,
+            "failed logins": self.factory.failed_logins,
+        }
 
     def startService(self) -> None:
         """Say what is unusual about the settings, and begin."""
@@ -132,8 +154,28 @@ def makeService(options: Options) -> IService:
             print(problem, file=sys.stderr)
         sys.exit(EX_CONFIG)
     make_monotonic(reactor)
-    # What is there by now stays, and what a message leaves is freed by its count of references:
-    # the collector need not look so often.
+    own = WriteThroughReactor(reactor)
+    if settings.nodes:
+        patience = settings.force_shutdown_timeout + QUIT_TIME + SPARE_TIME
+        listen = options["listen"] or settings.listen
+        return Parent(settings, own, listen, own, WORKER, patience)
+    spare_collector()
+    return Gateway(settings, own, options["listen"], clock=reactor)
+
+
+def spare_collector() -> None:
+    """Let Python look for cycles less often.
+
+    What is there by now stays, and what a message leaves is freed by its count of references.
+    """
     gc.freeze()
     gc.set_threshold(GC_THRESHOLD, 20, 20)
-    return Gateway(settings, WriteThroughReactor(reactor), options["listen"], clock=reactor)
+
+
+def _listening(place: Any, factory: GatewayFactory, reactor: Any) -> StreamServerEndpointService:
+    """The service of one endpoint; one that cannot be listened on stops the start."""
+    if isinstance(place, str):
+        return listening_service(place, factory, reactor)
+    service = StreamServerEndpointService(place, factory)
+    service._raiseSynchronously = True
+    return service

@@ -2,7 +2,8 @@
 
 The pool knows slots, waiters and time; it does not know SMTP. Its rules:
 
-- connecting + busy + idle + closing <= ``max_connections``, each connection in one state;
+- connecting + busy + idle + closing <= ``max_connections``, or this process's share of it, which
+  may change at any time; each connection in one state;
 - waiters exist only while no slot is free, are served in order, and wait for a bounded time;
 - a connect that fails fails its own job and is not tried again; only where it says that the server
   is full, and others live, the job waits like one at the bound and the pool stays as it is;
@@ -20,6 +21,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from smtpforward.client.errors import ConnectFailed, PoolExhausted
+from smtpforward.client.slots import OwnSlots, Slots
 from smtpforward.client.waiters import C, Life, Request, Waiter
 from smtpforward.job import Event, PoolBounds
 from smtpforward.net.clock import Clock, Watch
@@ -32,6 +34,7 @@ class Pool(Generic[C]):
 
     :param connect: makes a connection that is ready; its failure is a :class:`ConnectFailed`.
     :param emptied: called when there is nothing left in the pool.
+    :param slots: how many connections there may be, where ``bounds`` does not say it alone.
     """
 
     log = Logger()
@@ -43,6 +46,7 @@ class Pool(Generic[C]):
         bounds: PoolBounds,
         clock: Clock,
         emptied: Callable[[], None],
+        slots: Slots | None = None,
     ) -> None:
         self.name = name
         self._connect = connect
@@ -57,10 +61,17 @@ class Pool(Generic[C]):
         self._waiting: deque[Waiter[C]] = deque()
         self._numbers = itertools.count()
         self._expiry = Watch(clock, self._expire)
-        self._ceiling = bounds.max_connections
+        self._slots: Slots = slots or OwnSlots(bounds.max_connections)
+        self._slots.changed = self._resized
+        # Where the server has said that it takes no more; and the lesser of both bounds.
+        self._ceiling: int | None = None
+        self._limit = self._slots.limit
         self._ceiling_ends = Watch(clock, self._lift_ceiling)
         self._serving = False
         self._life = Life.OPEN
+        # Whether a connection that nobody waits for stays; whether there may be too many.
+        self._keeps_idle = not self._slots.scarce
+        self._too_many = False
 
     def __repr__(self) -> str:
         counts = " ".join(f"{name}={count}" for name, count in self.counts().items())
@@ -83,7 +94,7 @@ class Pool(Generic[C]):
     @property
     def _room_to_come(self) -> int:
         """Free slots, when all that closes is gone."""
-        return max(1, self._ceiling) - self._size + len(self._closing)
+        return self._limit - self._size + len(self._closing)
 
     # -- jobs come
 
@@ -118,7 +129,7 @@ class Pool(Generic[C]):
         return waiter.result
 
     def _has_room(self) -> bool:
-        return self._size < max(1, self._ceiling) and not self._waiting
+        return self._size < self._limit and not self._waiting
 
     def _enqueue(self, waiter: Waiter[C]) -> None:
         insort(self._waiting, waiter, key=lambda other: other.number)
@@ -127,15 +138,18 @@ class Pool(Generic[C]):
         if waiter.fresh and self._idle:
             # All slots are taken, some by connections that this job may not have.
             self._retire_oldest()
+        self._tell()
 
     def _waited_enough(self, waiter: Waiter[C]) -> None:
         waiter.timer = None
         self._waiting.remove(waiter)
         waiter.result.errback(PoolExhausted(f"{self!r}: no free connection in time"))
+        self._tell()
         self._forget_if_empty()
 
     def _left(self, waiter: Waiter[C]) -> None:
         self._leave_queue(waiter)
+        self._tell()
         self._forget_if_empty()
 
     def _leave_queue(self, waiter: Waiter[C]) -> None:
@@ -191,13 +205,46 @@ class Pool(Generic[C]):
             self._enqueue(waiter)
 
     def _lower_ceiling(self) -> None:
-        self._ceiling = len(self._busy) + len(self._idle)
+        self._ceiling = max(1, len(self._busy) + len(self._idle))
+        self._set_limit()
         self._ceiling_ends.arm(FULL_FOR)
         self.log.info("{pool}: the server takes no more connections", pool=self)
 
     def _lift_ceiling(self) -> None:
-        self._ceiling = self._bounds.max_connections
+        self._ceiling = None
+        self._set_limit()
         self._serve()
+
+    # -- slots
+
+    def _set_limit(self) -> None:
+        limit = self._slots.limit
+        self._limit = limit if self._ceiling is None else min(limit, self._ceiling)
+        self._too_many = self._slots_wanted_back > 0
+
+    @property
+    def _slots_wanted_back(self) -> int:
+        """How many connections are to end because the share has become smaller."""
+        return self._size - len(self._closing) - self._slots.limit
+
+    def _resized(self) -> None:
+        """The share has changed."""
+        self._set_limit()
+        self._keeps_idle = self._life is Life.OPEN and not self._slots.scarce
+        while self._idle and (self._slots_wanted_back > 0 or self._slots.scarce):
+            self._retire_oldest()
+        self._serve()
+
+    def _tell(self) -> None:
+        """Say what is used, and what is lacking because the share is too small.
+
+        What is not needed may go back at once.
+        """
+        lacking = len(self._waiting)
+        if self._ceiling is not None:
+            lacking = max(0, min(lacking, self._ceiling - self._size))
+        self._slots.tell(self._size, lacking)
+        self._set_limit()
 
     # -- connections report
 
@@ -205,7 +252,9 @@ class Pool(Generic[C]):
         """A connection has ended its transaction cleanly."""
         self._busy.discard(connection)
         now = self._clock.seconds()
-        if self._life is Life.ENDING or connection.is_worn(self._bounds, now):
+        if self._too_many:
+            self._too_many = self._slots_wanted_back >= 0
+        if self._too_many or self._life is Life.ENDING or connection.is_worn(self._bounds, now):
             self._retire(connection)
             return
         before = self._fresh_ones_first() if self._waiting else 0
@@ -216,8 +265,10 @@ class Pool(Generic[C]):
             waiter = self._waiting[before]
             self._leave_queue(waiter)
             self._busy.add(connection)
+            if not self._waiting:
+                self._tell()
             waiter.result.callback(connection)
-        elif self._life is Life.WINDING_DOWN:
+        elif not self._keeps_idle:
             self._retire(connection)
         else:
             until = min(now + self._bounds.idle, connection.worn_at(self._bounds))
@@ -249,12 +300,13 @@ class Pool(Generic[C]):
             return  # An attempt that fails at once comes back here; the loop goes on below.
         self._serving = True
         try:
-            while self._waiting and self._size < max(1, self._ceiling):
+            while self._waiting and self._size < self._limit:
                 waiter = self._waiting[0]
                 self._leave_queue(waiter)
                 self._open(waiter)
         finally:
             self._serving = False
+        self._tell()
 
     # -- expiry
 
@@ -283,6 +335,7 @@ class Pool(Generic[C]):
         """Jobs are still served, but nothing lies idle any more."""
         if self._life is Life.OPEN:
             self._life = Life.WINDING_DOWN
+        self._keeps_idle = False
         for connection in list(self._idle):
             self._retire(connection)
 
@@ -312,5 +365,7 @@ class Pool(Generic[C]):
         if not self._size and not self._waiting:
             self._expiry.stop()
             self._ceiling_ends.stop()
-            self._ceiling = self._bounds.max_connections
+            self._ceiling = None
+            self._slots.release()
+            self._set_limit()
             self._emptied()

@@ -36,7 +36,7 @@ DIFFERENT = ("enable_outbound", "enable_tls")
 # Keys of smtp.ini that are settings of the same name.
 AS_THEY_ARE = (
     *("inactivity_timeout", "force_shutdown_timeout"),
-    *("smtps_port", "auth_allow_plaintext"),
+    *("smtps_port", "auth_allow_plaintext", "nodes"),
 )
 
 

@@ -67,7 +67,6 @@ max_received = whole(1, default=100)
 __many__ = anything
 """,
     working={
-        ("main", "nodes"): {0: "0"},
         ("main", "bare_newline"): {"reject": "reject"},
     },
     later={
