@@ -159,10 +159,16 @@ class GoodTests(DirectoryCase):
         self.assertEqual(limits.spool_after, 77)
         self.assertEqual(self.load(smtp_ini="spool_after=0").limits.spool_after, 0)
 
+    def test_nodes(self) -> None:
+        """A number of processes, or as many as there are processors for this one."""
+        for text, nodes in (("", 0), ("nodes=0", 0), ("nodes=2", 2), ("nodes=255", 255)):
+            self.assertEqual(self.load(smtp_ini=text).nodes, nodes)
+        self.assertEqual(self.load(smtp_ini="nodes=CPUS").nodes, len(os.sched_getaffinity(0)))
+
     def test_working_values(self) -> None:
         """Keys of which one value works so far take that one."""
         self.load(
-            smtp_ini="nodes=0\nbare_newline=reject\n",
+            smtp_ini="bare_newline=reject\n",
             smtp_forward_ini=FORWARD + "strict_8bit=0\nsplit_routes=defer\n",
         )
 
@@ -303,7 +309,8 @@ class WrongTests(DirectoryCase):
     def test_server_values(self) -> None:
         """The same for smtp.ini."""
         for text in (
-            *("listen=127.0.0.1:99999", "listen=", "listen=tcp:x", "port=0", "nodes=x", "nodes=-1"),
+            *("listen=127.0.0.1:99999", "listen=", "listen=tcp:x", "port=0"),
+            *("nodes=x", "nodes=-1", "nodes=256", "nodes=2.5", "nodes="),
             *("inactivity_timeout=0", "bare_newline=x", "auth_allow_plaintext=2", "smtps_port=0"),
             *("spool_dir=/nonexistent", "spool_after=-2", "spool_after=1k", "[max]\nbytes=0"),
             *("[max]\nline_length=511", "[max]\nerrors=0", "[headers]\nmax_received=many"),
@@ -349,7 +356,7 @@ class WrongTests(DirectoryCase):
         problem = self.forward("[a.example]\nstrict_8bit=true\n")
         self.assertEqual(problem.remedy, "strict_8bit=false, or leave the key out")
         for text in (
-            *("nodes=2", "nodes=cpus", "bare_newline=normalize", "listen_host=127.0.0.1"),
+            *("bare_newline=normalize", "listen_host=127.0.0.1"),
             "bare_newline_exempt=192.0.2.0/24",
             *("[max]\nheader_bytes=1", "[max]\nconnections=1", "[max]\nconnections_per_ip=1"),
             *("[max]\nmemory=1", "[timeouts]\ncommand=1"),

@@ -151,7 +151,7 @@ def _access(root: str, report: Report) -> Access:
 
 def _remarks(root: str, files: _Files, settings: Settings) -> Iterator[str]:
     """What concerns several files, for warnings."""
-    yield from advice(settings.routes, settings.inactivity_timeout)
+    yield from advice(settings.routes, settings.inactivity_timeout, settings.nodes)
     if files.ignored:
         yield f"this gateway lacks, and ignores: {', '.join(files.ignored)}"
     unread = [name for name in UNREAD if os.path.lexists(os.path.join(root, name))]

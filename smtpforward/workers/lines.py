@@ -97,16 +97,21 @@ class RecordReader:
                 self._line(rest.decode("utf-8", "backslashreplace"))
 
     def _event(self, text: str) -> None:
-        level, when, namespace, system, said = text.split(" ", 4)
+        try:
+            level, when, namespace, system, said = text.split(" ", 4)
+            known, seconds = LEVELS[level], float(when)
+        except (ValueError, KeyError):
+            self._line(text)  # Something in the worker has written there that should not.
+            return
         origin = f"{namespace}#{level}" if system == NONE else system
         self._publish(
             {
                 "log_logger": self._log,
-                "log_level": LEVELS[level],
+                "log_level": known,
                 "log_namespace": namespace,
                 "log_source": None,
                 "log_format": said.replace("{", "{{").replace("}", "}}"),
-                "log_time": float(when),
+                "log_time": seconds,
                 "log_system": f"{origin},{self._name}",
             }
         )

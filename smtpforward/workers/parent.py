@@ -47,19 +47,19 @@ class Process(ProcessProtocol):
     """One worker process in the parent's eyes.
 
     :ivar number: its place, from 1; its successor has the same. ``born``: clock time.
-    :ivar ended: fires when the process has gone and all that it wrote was read.
+    :ivar gone: the process has ended, and all that it wrote was read.
     """
 
     def __init__(self, number: int, parent: "Parent", born: float) -> None:
         self.number = number
         self.born = born
         self.channel = Channel(self._received, lambda: None)
-        self.ended: Deferred[None] = Deferred()
+        self.gone = False
         self._parent = parent
         self._records = RecordReader(str(number))
 
     def _received(self, message: Message) -> None:
-        if not self.ended.called:
+        if not self.gone:
             self._parent.received(self, message)
 
     def childDataReceived(self, childFD: int, data: bytes) -> None:
@@ -75,7 +75,7 @@ class Process(ProcessProtocol):
         self._records.ended()
         if self.channel.transport is not None:
             self.channel.transport.loseConnection()
-        self.ended.callback(None)
+        self.gone = True
         self._parent.ended(self, reason)
 
     def kill(self) -> None:
