@@ -156,8 +156,9 @@ class FakeSlots:
         self.told: list[tuple[int, int]] = []
         self.released = 0
 
-    def tell(self, used: int, lacking: int) -> None:
+    def tell(self, used: int, lacking: int, bound: int) -> None:
         """See Slots."""
+        assert bound == BOUNDS.max_connections
         self.told.append((used, lacking))
 
     def release(self) -> None:
@@ -218,11 +219,11 @@ class ShareTests(PoolCase):
         self.assertEqual(second.did, [])
 
     def test_smaller_for_a_moment(self) -> None:
-        """One that has gone by itself counts: no further one has to go."""
+        """One that closes by itself counts: no further one has to."""
         self.slots.resize(2)
         first, second = self.busy(2)
         self.slots.resize(1)
-        self.gone(first)
+        self.pool.closing(first)
         self.pool.idle(second)
         self.assertEqual(second.did, [])
 

@@ -319,6 +319,13 @@ class ServersTests(TargetCase):
         self.assertEqual(self.target.hosts.resting, for_login[:1])
 
 
+class Share(OwnSlots):
+    """Slots that come and go as a test says."""
+
+    def tell(self, used: int, lacking: int, bound: int) -> None:
+        """It stays as it is."""
+
+
 class ProbeTests(TargetCase):
     """A server that rests is looked at, by a connection that no message waits for."""
 
@@ -372,11 +379,11 @@ class ProbeTests(TargetCase):
 
     def test_without_a_slot(self) -> None:
         """Where slots come from a parent the probe waits for one."""
-        shares: list[OwnSlots] = []
+        shares: list[Share] = []
 
-        def later(server: Server, limit: int) -> OwnSlots:
-            shares.append(OwnSlots(limit))
-            shares[-1].limit = 0 if self.reactor.seconds() else limit
+        def later(server: Server, bound: int) -> Share:
+            shares.append(Share(bound))
+            shares[-1].limit = 0 if self.reactor.seconds() else bound
             return shares[-1]
 
         self.target = ForwardTarget(self.connector, self.reactor, later)

@@ -485,6 +485,13 @@ class WarningTests(DirectoryCase):
         (warning,) = self.warnings(smtp_ini="inactivity_timeout=240")
         self.assertIn("forward_timeout is not below inactivity_timeout at the top level", warning)
 
+    def test_fewer_connections_than_workers(self) -> None:
+        """Workers that must take turns are a warning, once for all sections."""
+        forward = FORWARD + "max_connections=2\n[a.example]\nhost=a.example\nmax_connections=1\n"
+        self.assertEqual(self.warnings(smtp_forward_ini=forward), ())
+        (warning,) = self.warnings(smtp_ini="nodes=2", smtp_forward_ini=forward)
+        self.assertIn("max_connections is below nodes in [a.example]: the workers", warning)
+
     def test_unread(self) -> None:
         """A file of the design that this version does not read is named."""
         (warning,) = self.warnings(http_ini="", outbound_ini="")

@@ -168,7 +168,7 @@ class TalkTests(WorkerCase):
     def test_slots(self) -> None:
         """A share asks through the channel, and what is granted reaches it."""
         share = self.start().leases.share("k", 10)
-        share.tell(0, 2)
+        share.tell(0, 2, 10)
         self.assertEqual(self.said(), [Want("k", 10, 2)])
         self.hears(Grant("k", 2))
         self.assertEqual(share.limit, 2)

@@ -334,15 +334,14 @@ class ScarceTests(SharesCase):
     def test_a_smaller_bound(self) -> None:
         """When the bound becomes smaller, slots come back until it holds."""
         gateway = self.gateway(bound=8)
-        for _ in range(8):
+        for _ in range(40):
             gateway.workers[1].job()
+        gateway.deliver()
+        gateway.workers[1].pool._bounds = PoolBounds(max_connections=3)
+        gateway.workers[1].pool._tell()
         gateway.work()
-        gateway.workers[2].bounds = PoolBounds(max_connections=3)
-        gateway.workers[2].job()
-        for _ in range(3):
-            gateway.work()
-        self.assertLessEqual(gateway.size, 3)
-        self.assertEqual(gateway.waiting, 0)
+        self.assertEqual(gateway.size, 3)
+        self.assertEqual(gateway.book.held(SERVER), {1: 3})
 
     def test_death(self) -> None:
         """What a dead worker held goes to who waits."""

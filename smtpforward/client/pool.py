@@ -243,7 +243,7 @@ class Pool(Generic[C]):
         lacking = len(self._waiting)
         if self._ceiling is not None:
             lacking = max(0, min(lacking, self._ceiling - self._size))
-        self._slots.tell(self._size, lacking)
+        self._slots.tell(self._size, lacking, self._bounds.max_connections)
         self._set_limit()
 
     # -- connections report

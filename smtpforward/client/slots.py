@@ -29,8 +29,11 @@ class Slots(Protocol):
     def scarce(self) -> bool:
         """Whether others wait."""
 
-    def tell(self, used: int, lacking: int) -> None:
-        """The pool has ``used`` connections, and would open ``lacking`` more."""
+    def tell(self, used: int, lacking: int, bound: int) -> None:
+        """The pool has ``used`` connections, and would open ``lacking`` more.
+
+        :param bound: ``max_connections``, as it stands now.
+        """
 
     def release(self) -> None:
         """The pool is empty, and may be forgotten."""
@@ -41,20 +44,21 @@ class OwnSlots:
 
     scarce = False
 
-    def __init__(self, limit: int) -> None:
-        self.limit = max(1, limit)
+    def __init__(self, bound: int) -> None:
+        self.limit = max(1, bound)
         self.changed: Callable[[], None] = _nothing
 
-    def tell(self, used: int, lacking: int) -> None:
+    def tell(self, used: int, lacking: int, bound: int) -> None:
         """Nobody else is interested."""
+        self.limit = max(1, bound)
 
     def release(self) -> None:
         """They stay its own."""
 
 
-def own_slots(server: Server, limit: int) -> Slots:
+def own_slots(server: Server, bound: int) -> Slots:
     """The slots of a backend, in a gateway of one process."""
-    return OwnSlots(limit)
+    return OwnSlots(bound)
 
 
 def _nothing() -> None:

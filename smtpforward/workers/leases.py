@@ -17,19 +17,19 @@ Say = Callable[[Message], None]
 class Share:
     """What this worker holds of one backend's slots; see :class:`smtpforward.client.slots.Slots`.
 
-    :param bound: of the whole gateway. ``reserve``: free slots that may stay, about.
+    :param bound: of the whole gateway. ``nodes``: how many workers share it.
     :param emptied: called when nothing is held any more and nobody has a use for it.
     """
 
     def __init__(
-        self, key: Hashable, bound: int, reserve: int, say: Say, emptied: Callable[[], None]
+        self, key: Hashable, bound: int, nodes: int, say: Say, emptied: Callable[[], None]
     ) -> None:
         self.held = 0
         self.scarce = False
         self.changed: Callable[[], None] = lambda: None
         self._key = key
         self._bound = bound
-        self._reserve = reserve
+        self._nodes = nodes
         self._say = say
         self._emptied = emptied
         self._cap: int | None = None
@@ -45,8 +45,11 @@ class Share:
 
     # -- the pool speaks
 
-    def tell(self, used: int, lacking: int) -> None:
+    def tell(self, used: int, lacking: int, bound: int) -> None:
         """Give back what is too much, ask for what is too little."""
+        if bound != self._bound:
+            self._bound = bound
+            self._say(Want(self._key, bound, self._target))
         self._give(self._surplus(self.held - used, lacking))
         if lacking:
             self._ask(used + lacking)
@@ -56,7 +59,7 @@ class Share:
 
     def release(self) -> None:
         """The pool is empty: all of it goes back."""
-        self.tell(0, 0)
+        self.tell(0, 0, self._bound)
         self._give(self.held)
         self._emptied()
 
@@ -66,7 +69,8 @@ class Share:
             return owed
         if self.scarce:
             return free
-        return max(owed, free - self._reserve if free > 2 * self._reserve else 0)
+        reserve = lot(self._bound, self._nodes)
+        return max(owed, free - reserve if free > 2 * reserve else 0)
 
     def _give(self, slots: int) -> None:
         if slots <= 0:
@@ -116,8 +120,7 @@ class Leases:
 
     def share(self, key: Hashable, bound: int) -> Share:
         """The slots of a new pool: none so far."""
-        reserve = lot(bound, self._nodes)
-        share = Share(key, bound, reserve, self._say, lambda: self._forget(key))
+        share = Share(key, bound, self._nodes, self._say, lambda: self._forget(key))
         self._shares[key] = share
         return share
 

@@ -15,7 +15,7 @@ def _shares(test: str, file: str, before: str, after: str) -> Guard:
     return Guard(f"tests.test_workers_shares.{test}", file, before, after)
 
 
-TELL = "        self._slots.tell(self._size, lacking)\n"
+TELL = "        self._slots.tell(self._size, lacking, self._bounds.max_connections)\n"
 
 GUARDS = [
     # The bound over all workers.
@@ -42,7 +42,12 @@ GUARDS = [
         "return self.held if self._cap is None else min(self.held, self._cap)",
         "return self.held",
     ),
-    _shares("ScarceTests.test_idle_elsewhere", POOL, " and not self._slots.scarce\n", "\n"),
+    _shares(
+        "ScarceTests.test_nothing_idle_while_others_wait",
+        POOL,
+        " and not self._slots.scarce\n",
+        "\n",
+    ),
     _shares(
         "ScarceTests.test_served_otherwise",
         POOL,
