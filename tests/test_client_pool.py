@@ -10,7 +10,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from smtpforward.client.errors import ConnectFailed, PoolExhausted
-from smtpforward.client.pool import FULL_FOR, Pool
+from smtpforward.client.pool import FULL_FOR, SPARED_FOR, Pool
 from smtpforward.job import Event, Job, PoolBounds, Timeouts
 from tests.clientsupport import FakeConnection, Opening, make_job, run_machine
 
@@ -228,19 +228,35 @@ class ShareTests(PoolCase):
         self.assertEqual(second.did, [])
 
     def test_scarce(self) -> None:
-        """While others wait nothing lies idle; later it does again."""
-        self.slots.resize(2)
-        first, second = self.busy(2)
+        """While others wait nothing lies idle for more than a moment; later it does again."""
+        self.slots.resize(3)
+        first, second, third = self.busy(3)
         self.pool.idle(first)
-        self.slots.resize(2, scarce=True)
-        self.assertEqual(first.did, ["quit"])
+        self.clock.advance(2 * SPARED_FOR)
         self.pool.idle(second)
-        self.assertEqual(second.did, ["quit"])
-        self.gone(first, second)
-        self.slots.resize(2)
-        [third] = self.busy()
+        self.slots.resize(3, scarce=True)
+        self.assertEqual([first.did, second.did], [["quit"], []])
+        self.clock.advance(SPARED_FOR / 2)
         self.pool.idle(third)
-        self.assertEqual(third.did, [])
+        self.clock.advance(SPARED_FOR * 0.75)
+        self.assertEqual([second.did, third.did], [["quit"], []])
+        self.clock.advance(SPARED_FOR / 2)
+        self.assertEqual(third.did, ["quit"])
+        self.gone(first, second, third)
+        self.slots.resize(3)
+        [fourth] = self.busy()
+        self.pool.idle(fourth)
+        self.clock.advance(BOUNDS.idle - 1)
+        self.assertEqual(fourth.did, [])
+
+    def test_scarce_again(self) -> None:
+        """Who hears it a second time closes nothing the sooner."""
+        self.slots.resize(1, scarce=True)
+        [connection] = self.busy()
+        self.pool.idle(connection)
+        self.slots.resize(1, scarce=True)
+        self.assertEqual(connection.did, [])
+        self.assertIs(self.pool.take(), connection)
 
     def test_told_when_free(self) -> None:
         """A slot is free when its connection has gone, and all are released with the last."""

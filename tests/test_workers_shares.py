@@ -15,7 +15,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from smtpforward.client.errors import PoolExhausted
-from smtpforward.client.pool import Pool
+from smtpforward.client.pool import SPARED_FOR, Pool
 from smtpforward.job import PoolBounds, Timeouts
 from smtpforward.workers.leases import Leases, Share
 from smtpforward.workers.messages import Give, Message, Want
@@ -245,6 +245,7 @@ class ScarceTests(SharesCase):
         gateway.workers[1].job()
         gateway.work()
         self.assertEqual(gateway.workers[1].pool.counts()["idle"], 1)
+        gateway.wait(2 * SPARED_FOR)
         gateway.workers[2].job()
         gateway.work()
         gateway.work()
@@ -261,6 +262,7 @@ class ScarceTests(SharesCase):
         gateway.deliver()
         [connection] = gateway.workers[1].held
         gateway.workers[1].finish(connection)
+        gateway.wait(SPARED_FOR)
         self.assertEqual(connection.did, ["quit"])
 
     def test_turns(self) -> None:

@@ -27,6 +27,9 @@ from smtpforward.job import Event, PoolBounds
 from smtpforward.net.clock import Clock, Watch
 
 FULL_FOR = 60.0
+# How long a connection lies idle while others wait for its slot: the next job may be on its way,
+# and to close and open costs more than to wait so long.
+SPARED_FOR = 0.02
 
 
 class Pool(Generic[C]):
@@ -69,8 +72,8 @@ class Pool(Generic[C]):
         self._ceiling_ends = Watch(clock, self._lift_ceiling)
         self._serving = False
         self._life = Life.OPEN
-        # Whether a connection that nobody waits for stays; whether there may be too many.
-        self._keeps_idle = not self._slots.scarce
+        # Whether nobody else waits for slots; whether there may be too many connections.
+        self._plenty = not self._slots.scarce
         self._too_many = False
 
     def __repr__(self) -> str:
@@ -230,10 +233,19 @@ class Pool(Generic[C]):
     def _resized(self) -> None:
         """The share has changed."""
         self._set_limit()
-        self._keeps_idle = self._life is Life.OPEN and not self._slots.scarce
-        while self._idle and (self._slots_wanted_back > 0 or self._slots.scarce):
+        while self._idle and self._slots_wanted_back > 0:
             self._retire_oldest()
+        if self._plenty and self._slots.scarce:
+            self._hurry()
+        self._plenty = not self._slots.scarce
         self._serve()
+
+    def _hurry(self) -> None:
+        """Others wait: what lies idle has less time for it."""
+        earlier = max(0.0, self._bounds.idle - SPARED_FOR)
+        for connection, until in self._idle.items():
+            self._idle[connection] = until - earlier
+        self._expire()
 
     def _tell(self) -> None:
         """Say what is used, and what is lacking because the share is too small.
@@ -268,10 +280,12 @@ class Pool(Generic[C]):
             if not self._waiting:
                 self._tell()
             waiter.result.callback(connection)
-        elif not self._keeps_idle:
+        elif self._life is Life.WINDING_DOWN:
             self._retire(connection)
         else:
             until = min(now + self._bounds.idle, connection.worn_at(self._bounds))
+            if not self._plenty:
+                until = min(until, now + SPARED_FOR)
             self._idle[connection] = until
             if self._expiry.due is None or until < self._expiry.due:
                 self._expiry.arm_until(until)
@@ -335,7 +349,6 @@ class Pool(Generic[C]):
         """Jobs are still served, but nothing lies idle any more."""
         if self._life is Life.OPEN:
             self._life = Life.WINDING_DOWN
-        self._keeps_idle = False
         for connection in list(self._idle):
             self._retire(connection)
 

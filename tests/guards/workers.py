@@ -45,8 +45,8 @@ GUARDS = [
     _shares(
         "ScarceTests.test_nothing_idle_while_others_wait",
         POOL,
-        " and not self._slots.scarce\n",
-        "\n",
+        "            if not self._plenty:\n                until",
+        "            if False:\n                until",
     ),
     _shares(
         "ScarceTests.test_served_otherwise",
