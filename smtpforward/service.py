@@ -10,9 +10,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from twisted.application.internet import StreamServerEndpointService
 from twisted.application.service import IService, MultiService
-from twisted.application.strports import service as listening_service
 from twisted.internet.defer import Deferred
 from twisted.internet.defer import TimeoutError as DeferredTimeout
 from twisted.logger import Logger
@@ -28,6 +26,7 @@ from smtpforward.facts import Fact
 from smtpforward.job import Server
 from smtpforward.learned import LearnedRefusals
 from smtpforward.net.clock import Clock, make_monotonic
+from smtpforward.net.listening import listening, ports
 from smtpforward.net.tls import ClientContexts
 from smtpforward.net.writethrough import WriteThroughReactor
 from smtpforward.server.factory import GatewayFactory
@@ -93,7 +92,7 @@ class Gateway(MultiService):
             settings, Dispatcher(self.target, self._learned, clock), clock
         )
         for place in listen or settings.listen:
-            _listening(place, self.factory, reactor).setServiceParent(self)
+            listening(place, self.factory, reactor).setServiceParent(self)
 
     @property
     def facts(self) -> Mapping[str, Fact]:
@@ -116,9 +115,7 @@ class Gateway(MultiService):
 
     def ports(self) -> list[Any]:
         """The listening ports, once they listen."""
-        services = [s for s in self if isinstance(s, StreamServerEndpointService)]
-        waiting: list[Any] = [service._waitingForPort for service in services]
-        return [deferred.result for deferred in waiting]
+        return ports(self)
 
     def stopService(self) -> "Deferred[None]":
         """Accept nothing more, let transactions in flight end, say good-bye to backends."""
@@ -170,12 +167,3 @@ def spare_collector() -> None:
     """
     gc.freeze()
     gc.set_threshold(GC_THRESHOLD, 20, 20)
-
-
-def _listening(place: Any, factory: GatewayFactory, reactor: Any) -> StreamServerEndpointService:
-    """The service of one endpoint; one that cannot be listened on stops the start."""
-    if isinstance(place, str):
-        return listening_service(place, factory, reactor)
-    service = StreamServerEndpointService(place, factory)
-    service._raiseSynchronously = True
-    return service

@@ -33,7 +33,7 @@ def main() -> int:
         record.begin_ids(number)
         # The parent has given the warnings.
         settings = evolve(settings, warnings=())
-        gateway = Gateway(settings, own, listen, clock=own, slots=leases.share)
+        gateway = Gateway(settings, own, listen, clock=reactor, slots=leases.share)
         spare_collector()
         return gateway
 

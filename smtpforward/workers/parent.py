@@ -17,9 +17,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from twisted.application.internet import StreamServerEndpointService
 from twisted.application.service import MultiService
-from twisted.application.strports import service as listening_service
 from twisted.internet.defer import Deferred
 from twisted.internet.defer import TimeoutError as DeferredTimeout
 from twisted.internet.error import ProcessExitedAlready
@@ -30,6 +28,7 @@ from twisted.python.failure import Failure
 
 from smtpforward.config.settings import Settings
 from smtpforward.net.clock import Clock
+from smtpforward.net.listening import listening, ports
 from smtpforward.workers.channel import Channel, factory_of
 from smtpforward.workers.child import CONTROL
 from smtpforward.workers.lines import STDERR, STDOUT, RecordReader
@@ -118,8 +117,7 @@ class Parent(MultiService):
         self._stopping = False
         self._last: Deferred[None] | None = None
         for description in listen:
-            service = listening_service(description, _Unused(), reactor)
-            service.setServiceParent(self)
+            listening(description, _Unused(), reactor).setServiceParent(self)
 
     @property
     def workers(self) -> dict[int, int | None]:
@@ -144,9 +142,7 @@ class Parent(MultiService):
 
     def ports(self) -> list[Any]:
         """The listening ports, once they listen."""
-        services = [s for s in self if isinstance(s, StreamServerEndpointService)]
-        waiting: list[Any] = [service._waitingForPort for service in services]
-        return [deferred.result for deferred in waiting]
+        return ports(self)
 
     def _start_all(self) -> None:
         for number in range(1, self.settings.nodes + 1):

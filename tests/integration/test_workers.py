@@ -61,6 +61,21 @@ class WorkersCase(PeerTestCase):
         return client
 
 
+class StartTests(WorkersCase):
+    """How they start, or do not."""
+
+    async def test_port_taken(self) -> None:
+        """A port that another program has stops the start, before any worker is there."""
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            port = taken.getsockname()[1]
+            files = three_files(port, free_port()) | FILES
+            gateway = Gateway(self.folder(), files, port)
+            self.stop_later(gateway.stop)
+            self.assertNotEqual(0, await gateway.ended())
+        self.assertIn("in use", gateway.output())
+        self.assertEqual({}, self.processes(gateway))
+
+
 class LoadTests(WorkersCase):
     """Every message arrives once, over no more connections than the backend is to have."""
 
