@@ -308,7 +308,7 @@ GUARDS = [
     _pool(
         "OtherPoolTraps.test_one_after_the_other",
         POOL,
-        "return self._size < max(1, self._ceiling) and not self._waiting",
+        "return self._size < self._limit and not self._waiting",
         "return not self._size",
     ),
     _pool(

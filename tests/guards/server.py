@@ -200,8 +200,8 @@ GUARDS = [
     _around(
         "test_a_taken_port_stops_the_start",
         SERVICE,
-        "listening_service(description, self.factory, reactor).setServiceParent(self)",
-        "service = listening_service(description, self.factory, reactor)\n"
+        "listening(place, self.factory, reactor).setServiceParent(self)",
+        "service = listening(place, self.factory, reactor)\n"
         "            service._raiseSynchronously = False\n"
         "            service.setServiceParent(self)",
     ),
