@@ -141,15 +141,42 @@ INTERNATIONAL = {
 UNFIT = (
     *("\x80", "\x85", "\x9f", "\xa0", "\xad", "\u2028", "\u2029", "\u200b", "\u200e", "\u202e"),
     *("\u2066", "\u3000", "\ufeff", "\ue000", "\ufdd0", "\ufffe", "\U000e0001", "\U0010fffd"),
-    *("\u0378", "＠", "％", "！", "｜", "＜", "＞", "＂", "\ufe6b", "\u037e", "¨", "≮", "…"),
+    *(
+        "\u0378",
+        "\uff20",
+        "\uff05",
+        "\uff01",
+        "\uff5c",
+        "\uff1c",
+        "\uff1e",
+        "\uff02",
+        "\ufe6b",
+        "\u037e",
+        "¨",
+        "≮",
+        "…",
+    ),
 )
 NOT_UTF8 = (
     *(b"\xff", b"\x80", b"\xc3", b"\xc0\x80", b"\xc1\xbf", b"\xe0\x80\xaf", b"\xed\xa0\x80"),
     *(b"\xf4\x90\x80\x80", b"\xf8\x88\x80\x80\x80", b"\xc3\xbc\xff"),
 )
 BAD_DOMAINS = (
-    *("exämple\u3002com", "exämple．com", "ü..example", "-ü.example", "ü-.example", "☃.example"),
-    *("ｅxample.com", "u\u0308.example", "xn--ü.example", "ü" * 60 + ".example", "exämple.com."),
+    *(
+        "exämple\u3002com",
+        "exämple\uff0ecom",
+        "ü..example",
+        "-ü.example",
+        "ü-.example",
+        "☃.example",
+    ),
+    *(
+        "\uff45xample.com",
+        "u\u0308.example",
+        "xn--ü.example",
+        "ü" * 60 + ".example",
+        "exämple.com.",
+    ),
 )
 
 
@@ -319,7 +346,16 @@ class ParameterTests(SynchronousTestCase):
 
     def test_bad(self) -> None:
         """A keyword twice, or a word that is none, is a fault."""
-        for text in (b" A=1\vB=2", b" A=1\fB=2", b" SIZE=1 size=2", b" =1", b" SIZE=", b" -A=1", b" SIZE=1=\x01", b" <b@c>"):
+        for text in (
+            b" A=1\vB=2",
+            b" A=1\fB=2",
+            b" SIZE=1 size=2",
+            b" =1",
+            b" SIZE=",
+            b" -A=1",
+            b" SIZE=1=\x01",
+            b" <b@c>",
+        ):
             self.assertIs(self.parameters(text), Fault.PARAMETERS, text)
 
     def test_of_recipients(self) -> None:

@@ -72,7 +72,12 @@ class AcceptTests(DecisionCase):
 
     def test_others(self) -> None:
         """Another domain is refused, a subdomain too."""
-        for to in (b"b@elsewhere.example", b"b@sub.example.com", b"b@xexample.com", b"b@[IPv6:::1]"):
+        for to in (
+            b"b@elsewhere.example",
+            b"b@sub.example.com",
+            b"b@xexample.com",
+            b"b@[IPv6:::1]",
+        ):
             self.assert_refused(decide(to), answers.NO_RELAYING)
 
     def test_host_list_regex(self) -> None:
