@@ -132,7 +132,7 @@ INTERNATIONAL = {
     "<квіточка@пошта.укр>": "xn--80a1acn3a.xn--j1amh",
     '<"ü b"@example.com>': "example.com",
     '<"ü\\"b"@my_host.bücher.example>': "my_host.xn--bcher-kva.example",
-    "<می\u200cخواهم@example.com>": "example.com",
+    "<क्\u200dष@example.com>": "example.com",
     "<e\u0301@example.com>": "example.com",
     "<@böse.example:ü@example.com>": "example.com",
     "ü@example.com": "example.com",
