@@ -83,9 +83,8 @@ GUARDS = [
     _client(
         "DialogueTraps.test_address_becomes_another",
         EXCHANGE,
-        "self._envelope.recipients[index].address.path",
-        '__import__("twisted.mail.smtp").mail.smtp.quoteaddr('
-        "bytes(self._envelope.recipients[index].address))",
+        "recipient.address.path, words",
+        '__import__("twisted.mail.smtp").mail.smtp.quoteaddr(bytes(recipient.address)), words',
     ),
     _client("DialogueTraps.test_421_to_ehlo", OPENING, "if reply.code == 421:", "if False:"),
     _client(
