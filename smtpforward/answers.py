@@ -81,14 +81,16 @@ OTHER_ROUTE = _reply(452, "4.5.3 another route: send this recipient in the next 
 
 SENDER_FAULTS = {
     Fault.SYNTAX: _reply(501, "5.1.7 bad sender address syntax"),
-    Fault.NON_ASCII: _reply(553, "5.6.7 a sender outside ASCII is not accepted"),
+    Fault.NON_ASCII: _reply(553, "5.6.7 a sender outside ASCII needs SMTPUTF8"),
     Fault.NO_DOMAIN: _reply(553, "5.1.7 the sender needs a domain"),
+    Fault.LENGTH: _reply(501, "5.1.7 the sender address is too long"),
     Fault.PARAMETERS: _reply(501, "5.5.4 bad parameter syntax"),
 }
 RECIPIENT_FAULTS = {
     Fault.SYNTAX: _reply(501, "5.1.3 bad recipient address syntax"),
-    Fault.NON_ASCII: _reply(553, "5.6.7 a recipient outside ASCII is not accepted"),
+    Fault.NON_ASCII: _reply(553, "5.6.7 a recipient outside ASCII needs SMTPUTF8"),
     Fault.NO_DOMAIN: _reply(553, "5.1.3 the recipient needs a domain"),
+    Fault.LENGTH: _reply(501, "5.1.3 the recipient address is too long"),
     Fault.PARAMETERS: _reply(501, "5.5.4 bad parameter syntax"),
 }
 
@@ -105,6 +107,7 @@ _OWN = {
     Event.POOL_FULL: _reply(451, "4.3.2 all connections to the next server are busy"),
     Event.TOO_LARGE: _reply(552, "5.3.4 message too large for the next server"),
     Event.EIGHT_BIT: _reply(554, "5.6.3 the next server takes only messages of 7-bit text"),
+    Event.UTF8: _reply(553, "5.6.7 the next server takes no address or header outside ASCII"),
     Event.FAULT: LOCAL_FAULT,
 }
 _PARTLY_REFUSED = _reply(451, "4.5.3 not all recipients were accepted, send the message again")

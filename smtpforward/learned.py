@@ -33,7 +33,7 @@ class LearnedRefusals(Fact):
 
     def learn(self, next_hop: NextHop, sender: Address, recipient: Address, reply: Reply) -> None:
         """Remember ``reply`` for six hours (5yz) or two (4yz)."""
-        key = (next_hop, bytes(sender), bytes(recipient))
+        key = (next_hop, sender.comparable, recipient.comparable)
         self.hear(key, reply)
         self.tell(key, reply)
 
@@ -49,7 +49,7 @@ class LearnedRefusals(Fact):
         """The refusal that still holds, if there is one."""
         if not self._known:
             return None
-        key = (next_hop, bytes(sender), bytes(recipient))
+        key = (next_hop, sender.comparable, recipient.comparable)
         until, reply = self._known.get(key, (0.0, None))
         if reply is not None and until <= self._clock.seconds():
             del self._known[key]

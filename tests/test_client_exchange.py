@@ -114,6 +114,46 @@ class CommandTests(ExchangeCase):
         both = {b"SIZE": b"", **eight}
         self.assertEqual(self.mail({b"BODY": b"8BITMIME"}, both), b" SIZE=100 BODY=8BITMIME")
 
+    def test_utf8(self) -> None:
+        """SMTPUTF8 goes on to a backend that offers it."""
+        self.assertEqual(self.mail({b"SMTPUTF8": b""}, {b"SMTPUTF8": b""}), b" SMTPUTF8")
+        self.assertEqual(self.mail({}, {b"SMTPUTF8": b""}), b"")
+        self.assertEqual(self.mail({b"SMTPUTF8": b""}, {}), b"")
+
+    def test_dsn(self) -> None:
+        """The parameters of RFC 3461 go on to a backend that offers DSN, and to no other."""
+        of_mail = {b"ENVID": b"Q+20x", b"AUTH": b"<>", b"RET": b"HDRS", b"SIZE": b"1"}
+        self.assertEqual(self.mail(of_mail, {b"DSN": b""}), b" RET=HDRS ENVID=Q+20x")
+        self.assertEqual(self.mail(of_mail, {}), b"")
+        self.assertEqual(self.mail({b"ENVID": b"Q"}, {b"DSN": b""}), b" ENVID=Q")
+        of_rcpt = {b"ORCPT": b"rfc822;b@example.com", b"NOTIFY": b"SUCCESS,DELAY"}
+        to = Address(b"b", b"example.com")
+        envelope = Envelope(SENDER, (Recipient(to, of_rcpt), Recipient(to)), {})
+        for extensions, words in (
+            ({b"DSN": b""}, b" NOTIFY=SUCCESS,DELAY ORCPT=rfc822;b@example.com"),
+            ({}, b""),
+        ):
+            exchange = Exchange(envelope, 1, {b"PIPELINING": b"", **extensions}, True)
+            self.assertEqual(
+                exchange.begin().split(b"\r\n")[1:3],
+                [b"RCPT TO:<b@example.com>" + words, b"RCPT TO:<b@example.com>"],
+            )
+
+    def test_in_ascii(self) -> None:
+        """For a backend without SMTPUTF8 domains are A-labels; a local part has no such form."""
+        books = Address(b"a", "bücher.example".encode())
+        exchange = Exchange(Envelope(books, (Recipient(books),)), 1, PIPELINING, True)
+        path = b"<a@xn--bcher-kva.example>"
+        self.assertEqual(
+            exchange.begin_in_ascii(), b"MAIL FROM:%b\r\nRCPT TO:%b\r\nDATA\r\n" % (path, path)
+        )
+        other = Recipient(Address("ü".encode(), b"example.com"))
+        exchange = Exchange(Envelope(books, (Recipient(books), other)), 1, PIPELINING, True)
+        self.assertEqual(exchange.begin_in_ascii(), b"")
+        self.assertIs(exchange.state, State.DONE)
+        verdict = Verdict(Event.UTF8, Stage.MAIL, None, "an address outside ASCII, and no SMTPUTF8")
+        self.assertEqual(exchange.verdicts, [verdict, verdict])
+
     def test_too_large(self) -> None:
         """A message above the backend's limit is not begun."""
         exchange = Exchange(Envelope(SENDER, recipients(2)), 100, {b"SIZE": b"99"}, True)

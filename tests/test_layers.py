@@ -17,7 +17,7 @@ PACKAGE = "smtpforward"
 
 # Lowest first. A name stands for a module, or for a folder and all in it.
 LAYERS = (
-    {"reply", "envelope", "address", "content", "job", "interfaces", "passwords", "facts"},
+    {"reply", "utf8", "envelope", "address", "content", "job", "interfaces", "passwords", "facts"},
     {"config"},
     {"net", "record", "logs"},
     {"client"},

@@ -91,6 +91,14 @@ class Exchange:
         self._to_send.extend((Stage.RCPT, index) for index in recipients)
         return self._next_commands()
 
+    def begin_in_ascii(self) -> bytes:
+        """``begin`` with a backend that has no SMTPUTF8, where each address has an ASCII form."""
+        envelope = self._envelope.in_ascii()
+        if envelope is None:
+            return self.decline(Event.UTF8, "an address outside ASCII, and no SMTPUTF8")
+        self._envelope = envelope
+        return self.begin()
+
     def decline(self, event: Event, detail: str) -> bytes:
         """In place of ``begin``: the backend hears nothing of the message."""
         self._settle(Verdict(event, Stage.MAIL, None, detail))
@@ -113,14 +121,26 @@ class Exchange:
         return self._rcpt_command(index) if stage is Stage.RCPT else b"DATA\r\n"
 
     def _rcpt_command(self, index: int) -> bytes:
-        return b"RCPT TO:%b\r\n" % self._envelope.recipients[index].address.path
+        recipient = self._envelope.recipients[index]
+        words = b""
+        if recipient.parameters and b"DSN" in self._extensions:
+            words = _given(recipient.parameters, (b"NOTIFY", b"ORCPT"))
+        return b"RCPT TO:%b%b\r\n" % (recipient.address.path, words)
 
     def _mail_command(self) -> bytes:
         words = b" SIZE=%d" % self._size if b"SIZE" in self._extensions else b""
-        body = self._envelope.parameters.get(b"BODY", b"").upper()
-        if body == b"8BITMIME" and b"8BITMIME" in self._extensions:
-            words += b" BODY=8BITMIME"
+        if self._envelope.parameters:
+            words += self._passed_on(self._envelope.parameters)
         return b"MAIL FROM:%b%b\r\n" % (self._envelope.sender.path, words)
+
+    def _passed_on(self, parameters: Mapping[bytes, bytes]) -> bytes:
+        """The client's own MAIL parameters, as far as the backend knows them."""
+        words, extensions = b"", self._extensions
+        if b"8BITMIME" in extensions and parameters.get(b"BODY", b"").upper() == b"8BITMIME":
+            words = b" BODY=8BITMIME"
+        if b"SMTPUTF8" in parameters and b"SMTPUTF8" in extensions:
+            words += b" SMTPUTF8"
+        return words + _given(parameters, (b"RET", b"ENVID")) if b"DSN" in extensions else words
 
     # -- what comes in
 
@@ -258,3 +278,9 @@ class Exchange:
             else verdict
             for index in range(len(self._envelope.recipients))
         ]
+
+
+def _given(parameters: Mapping[bytes, bytes], keywords: tuple[bytes, ...]) -> bytes:
+    """Those of ``keywords`` that there are, as words of a command."""
+    there = (keyword for keyword in keywords if keyword in parameters)
+    return b"".join(b" %b=%b" % (keyword, parameters[keyword]) for keyword in there)

@@ -18,7 +18,7 @@ from smtpforward.client.errors import ConnectFailed
 from smtpforward.client.exchange import Exchange, State
 from smtpforward.client.opening import Opening, Phase, Security
 from smtpforward.client.replies import NotAReply
-from smtpforward.content import Content
+from smtpforward.content import HEADER_LIMIT, Content
 from smtpforward.job import Event, Job, Outcome, PoolBounds, Timeouts
 from smtpforward.net import peer
 from smtpforward.net.clock import Clock
@@ -160,7 +160,10 @@ class BackendSession(Opening):
         self._exchange = exchange = Exchange(job.envelope, size, self.extensions, job.atomic)
         self._done = done
         self._last = True
-        if job.next_hop.strict_8bit and b"8BITMIME" not in self.extensions:
+        strict = job.next_hop.strict_8bit and b"8BITMIME" not in self.extensions
+        if b"SMTPUTF8" in job.envelope.parameters and b"SMTPUTF8" not in self.extensions:
+            commands = _begin_without_utf8(exchange, content, strict)
+        elif strict:
             commands = _begin_7bit(exchange, content)
         else:
             commands = exchange.begin()
@@ -296,3 +299,24 @@ def _begin_7bit(exchange: Exchange, content: Content) -> bytes:
     if not fits:
         return exchange.decline(Event.EIGHT_BIT, "8-bit bytes, and the backend has no 8BITMIME")
     return exchange.begin()
+
+
+def _begin_without_utf8(exchange: Exchange, content: Content, strict: bool) -> bytes:
+    """The first commands to a backend without SMTPUTF8, for a client that gave it (RFC 6531 3.5).
+
+    They are none, unless it is certain that no header is outside ASCII.
+    """
+    try:
+        fits = (not strict and _has_ascii_headers(content)) or content.is_ascii()
+    except OSError as error:
+        return exchange.decline(Event.FAULT, f"cannot read the spooled message: {error}")
+    if not fits:
+        return exchange.decline(Event.UTF8, "a message outside ASCII, and no SMTPUTF8")
+    return exchange.begin_in_ascii()
+
+
+def _has_ascii_headers(content: Content) -> bool:
+    """Whether the one header is ASCII: a message in parts, or in a message, has further ones."""
+    header = content.lowered_header()
+    alone = b"multipart" not in header and b"message/" not in header
+    return alone and header.isascii() and len(header) < HEADER_LIMIT

@@ -41,7 +41,9 @@ if TYPE_CHECKING:
     from smtpforward.server.factory import GatewayFactory
 
 UNREAD_LIMIT = 65536
-EXTENSION_LENGTH = 543  # what SIZE, BODY and AUTH= add to a MAIL line (RFC 1870, 6152, 4954)
+# What SIZE, BODY, AUTH=, SMTPUTF8, RET and ENVID add to a MAIL line (RFC 1870, 6152, 4954, 6531,
+# 3461); what NOTIFY and ORCPT add to RCPT is less.
+EXTENSION_LENGTH = 543 + 10 + 9 + 107
 CLOSE_DEADLINE = 10.0
 _BREACHES = {
     Breach.NEWLINE: answers.BARE_NEWLINE_IN_COMMAND,

@@ -46,6 +46,7 @@ class GatewaySMTP(Conversation):
         self._login: Login | None = None
         self._exchange: Exchange | None = None
         self._proposed = NULL_SENDER
+        self._utf8 = False
         self._sender: Address | None = None
         self._recipients = 0
         self._arrival: Arrival | None = None
@@ -88,7 +89,10 @@ class GatewaySMTP(Conversation):
             b"PIPELINING": None,
             b"SIZE": [b"%d" % self._settings.limits.bytes],
             b"8BITMIME": None,
+            b"SMTPUTF8": None,
             b"ENHANCEDSTATUSCODES": None,
+            b"DSN": None,
+            b"LIMITS": [b"RCPTMAX=%d" % self._settings.limits.recipients],
         }
         if self._can_start_tls:
             offered[b"STARTTLS"] = None
@@ -107,11 +111,14 @@ class GatewaySMTP(Conversation):
         if isinstance(path, address.Fault):
             self._reply(answers.SENDER_FAULTS[path])
             return
-        refusal = parameters.refuse_mail(path.parameters, self._settings.limits.bytes)
+        extended = self._hello is Hello.EXTENDED
+        most = self._settings.limits.bytes
+        refusal = parameters.refuse_mail(path.parameters, most, extended)
         if refusal is not None:
             self._reply(refusal)
             return
         self._proposed = path.address
+        self._utf8 = b"SMTPUTF8" in path.parameters
         self._ask(self._session.mail, self._mail_answered, path.address, path.parameters)
 
     def _refuse_mail_now(self) -> Reply | None:
@@ -133,10 +140,12 @@ class GatewaySMTP(Conversation):
             self._reply(answers.MAIL_FIRST)
             return
         path = address.parse_recipient(rest)
+        if path is address.Fault.NON_ASCII and self._utf8:
+            path = address.parse_utf8_recipient(rest)
         if isinstance(path, address.Fault):
             self._reply(answers.RECIPIENT_FAULTS[path])
             return
-        refusal = parameters.refuse_rcpt(path.parameters)
+        refusal = parameters.refuse_rcpt(path.parameters, self._hello is Hello.EXTENDED)
         if refusal is not None:
             self._reply(refusal)
             return

@@ -83,9 +83,8 @@ GUARDS = [
     _client(
         "DialogueTraps.test_address_becomes_another",
         EXCHANGE,
-        "self._envelope.recipients[index].address.path",
-        '__import__("twisted.mail.smtp").mail.smtp.quoteaddr('
-        "bytes(self._envelope.recipients[index].address))",
+        "recipient.address.path, words",
+        '__import__("twisted.mail.smtp").mail.smtp.quoteaddr(bytes(recipient.address)), words',
     ),
     _client("DialogueTraps.test_421_to_ehlo", OPENING, "if reply.code == 421:", "if False:"),
     _client(
@@ -354,7 +353,11 @@ GUARDS = [
         "again = security",
     ),
     # 8-bit bytes.
-    _strict("test_refused", "    if not fits:\n", "    if False:\n"),
-    _strict("test_not_strict", "if job.next_hop.strict_8bit and b", "if b"),
-    _strict("test_offered", 'strict_8bit and b"8BITMIME" not in self.extensions:', "strict_8bit:"),
+    _strict(
+        "test_refused",
+        "    if not fits:\n        return exchange.decline(Event.EIGHT_BIT",
+        "    if False:\n        return exchange.decline(Event.EIGHT_BIT",
+    ),
+    _strict("test_not_strict", "strict = job.next_hop.strict_8bit and b", "strict = b"),
+    _strict("test_offered", 'strict_8bit and b"8BITMIME" not in self.extensions', "strict_8bit"),
 ]
