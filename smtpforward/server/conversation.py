@@ -55,6 +55,7 @@ class Phase(enum.Enum):
     ANSWERING = "they wait: an answer is owed"
     COMMAND = "a command line"
     DATA = "message data"
+    CHUNK = "the octets of a chunk"
     LOGIN = "a line of a login"
     CLOSING = "of no interest any more"
 
@@ -110,6 +111,9 @@ class Conversation(smtp.ESMTP):
 
     def _data_received(self, data: bytes) -> None:
         """Message data has come; no command of this class asks for any."""
+
+    def _chunk_received(self, data: bytes) -> None:
+        """Octets of a chunk have come; no command of this class asks for any."""
 
     def _close_content(self) -> None:
         """The connection has gone: give up what was collected."""
@@ -230,6 +234,10 @@ class Conversation(smtp.ESMTP):
                 self.phase = Phase.ANSWERING
                 self.state_COMMAND(line)
                 return
+        elif self.phase is Phase.CHUNK:
+            self._watch.arm(self._data_patience)
+            self._chunk_received(data)
+            return
         self._unread.append(data)
         if not self._pumping:
             self._pump()

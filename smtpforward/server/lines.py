@@ -73,6 +73,16 @@ class CommandLines:
             return Breach.NEWLINE
         return Breach.LENGTH if len(line) > limit else line[:-2]
 
+    def octets(self, most: int) -> bytes:
+        """The next bytes, whatever they are: at most so many, and as many as have come."""
+        end = self._at + most
+        taken = self._unread[self._at : end]
+        if end < len(self._unread):
+            self._at = end
+        else:
+            self.clear()
+        return taken
+
     def clear(self) -> None:
         """Forget what waits."""
         self._unread = b""
