@@ -21,11 +21,12 @@ from typing import TYPE_CHECKING, Any
 import attrs
 from OpenSSL import SSL
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.interfaces import INegotiated, ITLSTransport
+from twisted.internet.interfaces import IHalfCloseableProtocol, INegotiated, ITLSTransport
 from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
 from twisted.mail import smtp
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
 from smtpforward import answers
 from smtpforward.config.settings import Settings
@@ -75,6 +76,7 @@ def _method_name(protocol: Any, command: bytes) -> str | None:
     return next((name for name in names if hasattr(protocol, name)), None)
 
 
+@implementer(IHalfCloseableProtocol)
 class Conversation(smtp.ESMTP):
     """Reads commands and sends answers; a subclass knows the commands.
 
@@ -192,6 +194,19 @@ class Conversation(smtp.ESMTP):
         finally:
             self._close_content()
             self._log_out()
+
+    def readConnectionLost(self) -> None:
+        """The client sends no more. Exim says so behind the QUIT that it pipelines; it still reads.
+
+        Without a QUIT it has gone, as far as anyone can tell, and so has its transaction.
+        """
+        if self.phase is Phase.CLOSING:
+            peer.close(self.transport)
+        elif self.phase is not Phase.ANSWERING or not self._unread.end_with_quit:
+            self._close()
+
+    def writeConnectionLost(self) -> None:
+        """Our half is closed, as ``close_lingering`` has it; the client's is awaited."""
 
     def timeoutConnection(self) -> None:
         self._send_and_close(answers.IDLE_TOO_LONG)

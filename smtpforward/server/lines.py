@@ -83,6 +83,11 @@ class CommandLines:
             self.clear()
         return taken
 
+    @property
+    def end_with_quit(self) -> bool:
+        """Whether the last of the commands that wait is QUIT."""
+        return (b"\n" + self._unread[self._at :].upper()).endswith(b"\nQUIT\r\n")
+
     def clear(self) -> None:
         """Forget what waits."""
         self._unread = b""
