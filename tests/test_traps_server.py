@@ -196,7 +196,11 @@ class TwistedServerTraps(SynchronousTestCase):
 
     def test_enhanced_status_codes_are_announced(self) -> None:
         """ENHANCEDSTATUSCODES is offered."""
-        self.assertIn(b" ENHANCEDSTATUSCODES\r\n", self.offered())
+        self.assertIn(b"-ENHANCEDSTATUSCODES\r\n", self.offered())
+
+    def test_chunking_is_announced(self) -> None:
+        """CHUNKING is offered."""
+        self.assertIn(b" CHUNKING\r\n", self.offered())
 
     def test_mail_parameters_are_not_dropped(self) -> None:
         """What MAIL says beside the path reaches whoever decides."""

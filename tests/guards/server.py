@@ -130,6 +130,7 @@ GUARDS = [
         '            b"ENHANCEDSTATUSCODES": None,\n',
         "",
     ),
+    _server("test_chunking_is_announced", PROTOCOL, '            b"CHUNKING": None,\n', ""),
     _server(
         "test_mail_parameters_are_not_dropped",
         PROTOCOL,
