@@ -35,6 +35,8 @@ NESTED_MAIL = _reply(503, "5.5.1 a transaction is in progress already")
 MAIL_FIRST = _reply(503, "5.5.1 send MAIL first")
 RCPT_FIRST = _reply(503, "5.5.1 no valid recipients")
 IMPROPER_PIPELINING = _reply(503, "5.5.1 improper command pipelining")
+CHUNKS_BEGUN = _reply(503, "5.5.1 chunks have begun: BDAT LAST or RSET ends them")
+BAD_CHUNK = _reply(501, "5.5.4 BDAT needs a number of octets, and nothing else but LAST")
 NO_PARAMETERS = _reply(501, "5.5.4 this command takes no parameters")
 UNKNOWN_PARAMETER = _reply(555, "5.5.4 parameter not recognized or not offered")
 BAD_PARAMETER = _reply(501, "5.5.4 bad value of a parameter")
@@ -114,6 +116,11 @@ _PARTLY_REFUSED = _reply(451, "4.5.3 not all recipients were accepted, send the 
 _SET_UP = _reply(451, "4.3.5 the next server and this one do not agree, try again later")
 SET_UP_EVENTS = frozenset({Event.LOOP, Event.TLS, Event.AUTH})
 SET_UP_CODES = frozenset({500, 502, 503, 504, 530, 534, 535, 538})
+
+
+def chunk_taken(octets: int) -> Reply:
+    """The answer to a chunk that is not the last."""
+    return _reply(250, f"2.0.0 {octets} octets")
 
 
 def signed(reply: Reply, transaction: str) -> Reply:

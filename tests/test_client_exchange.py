@@ -18,6 +18,7 @@ NO = reply(b"550 no")
 LATER = reply(b"450 later")
 CLOSING = reply(b"421 closing")
 PIPELINING = {b"PIPELINING": b""}
+CHUNKING = {b"CHUNKING": b""}
 
 
 def begun(
@@ -427,13 +428,18 @@ class ExchangeMachine(RuleBasedStateMachine):
     @initialize(
         count=st.integers(1, 4),
         atomic=st.booleans(),
-        extensions=st.sampled_from([{}, PIPELINING, {**PIPELINING, b"SIZE": b"50"}]),
+        extensions=st.sampled_from(
+            [
+                *({}, PIPELINING, {**PIPELINING, b"SIZE": b"50"}),
+                *(CHUNKING, {**PIPELINING, **CHUNKING}),
+            ]
+        ),
     )
     def begin(self, count: int, atomic: bool, extensions: dict[bytes, bytes]) -> None:
         """A transaction begins."""
         self.count = count
         self.atomic = atomic
-        self.pipelining = bool(extensions)
+        self.pipelining = b"PIPELINING" in extensions
         self.unanswered: deque[bytes] = deque()
         self.accepted = 0
         self.refused = 0
@@ -466,10 +472,17 @@ class ExchangeMachine(RuleBasedStateMachine):
             self.dot = answer.positive
         self.note(self.exchange.receive(answer))
 
-    @precondition(lambda self: self.exchange.state is State.CONTENT)
+    @precondition(lambda self: self.exchange.state is State.CHUNK)
+    @rule()
+    def ask(self) -> None:
+        """It is no message for a chunk."""
+        self.note(self.exchange.ask())
+        assert self.exchange.state is State.ENVELOPE
+
+    @precondition(lambda self: self.exchange.state in (State.CONTENT, State.CHUNK))
     @rule()
     def send_content(self) -> None:
-        """The message goes out: never without 354 and the recipients that it needs."""
+        """The message goes out: never without 354, or CHUNKING, and the recipients it needs."""
         assert self.accepted
         assert not self.unanswered
         assert not (self.atomic and self.refused)

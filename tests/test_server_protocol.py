@@ -95,7 +95,7 @@ class GreetingTests(SynchronousTestCase):
             edge.send(b"EHLO [192.0.2.1]\r\n"),
             b"250-mx.example.net\r\n250-PIPELINING\r\n250-SIZE 1000\r\n250-8BITMIME\r\n"
             b"250-SMTPUTF8\r\n250-ENHANCEDSTATUSCODES\r\n250-DSN\r\n"
-            b"250 LIMITS RCPTMAX=7\r\n",
+            b"250-LIMITS RCPTMAX=7\r\n250 CHUNKING\r\n",
         )
         self.assertEqual(edge.session.arguments[-1], (b"[192.0.2.1]", True))
 

@@ -206,6 +206,10 @@ class TwistedServerTraps(SynchronousTestCase):
         self.assertEqual(edge.codes("MAIL FROM:<ü@example.net> SMTPUTF8\r\n".encode()), [250])
         self.assertEqual(str(edge.session.arguments[-1][0]), "ü@example.net")
 
+    def test_chunking_is_announced(self) -> None:
+        """CHUNKING is offered."""
+        self.assertIn(b" CHUNKING\r\n", self.offered())
+
     def test_mail_parameters_are_not_dropped(self) -> None:
         """What MAIL says beside the path reaches whoever decides."""
         edge = Edge()

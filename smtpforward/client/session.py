@@ -27,6 +27,9 @@ from smtpforward.reply import Reply
 END_OF_DATA = b".\r\n"
 CLOSE_DEADLINE = 5.0
 MAX_REFUSALS = 3
+MAX_CHUNK = 65536
+# What is not right while replies are unread.
+SENDS_OR_ENDS = (State.CHUNK, State.CONTENT, State.DONE)
 
 
 class Owner(Protocol):
@@ -132,7 +135,7 @@ class BackendSession(Opening):
         exchange = self._exchange
         assert exchange is not None, "busy means that there is one"
         commands = exchange.receive(reply)
-        if not self._last and (commands or exchange.state in (State.CONTENT, State.DONE)):
+        if not self._last and (commands or exchange.state in SENDS_OR_ENDS):
             if exchange.verdicts is None:
                 exchange.overtaken()
             else:
@@ -179,6 +182,8 @@ class BackendSession(Opening):
                 self._await_reply()
         elif state is State.CONTENT:
             self._send_content()
+        elif state is State.CHUNK:
+            self._send_chunk(exchange)
         elif state is State.RESET:
             self._await_reply()
             self._report()
@@ -189,6 +194,17 @@ class BackendSession(Opening):
         elif state is State.BROKEN:
             self.abort()
             self._report()
+
+    def _send_chunk(self, exchange: Exchange) -> None:
+        """The whole message with its command, in one write, where that is less work than DATA."""
+        assert self._job is not None, "busy means that there is one"
+        octets = self._job.content.octets(MAX_CHUNK)
+        if octets is None:
+            self.transport.write(exchange.ask())
+            self._await_reply()
+        else:
+            self.transport.write(b"BDAT %d LAST\r\n%b" % (len(octets), octets))
+            self._out(exchange)
 
     def _send_content(self) -> None:
         assert self._job is not None, "busy means that there is one"
@@ -204,11 +220,15 @@ class BackendSession(Opening):
 
     def _send_dot(self, *pieces: bytes) -> None:
         """The last pieces and the dot, in one write: from here on nothing can be kept back."""
-        if self._exchange is not None and self._exchange.state is State.CONTENT:
+        exchange = self._exchange
+        if exchange is not None and exchange.state is State.CONTENT:
             self.transport.write(b"".join((*pieces, END_OF_DATA)))
-            self._exchange.dot_sent()
-            self._sent = self._clock.seconds()
-            self._watch.arm(self._timeouts.dot)
+            self._out(exchange)
+
+    def _out(self, exchange: Exchange) -> None:
+        exchange.dot_sent()
+        self._sent = self._clock.seconds()
+        self._watch.arm(self._timeouts.dot)
 
     def _unreadable(self, error: OSError) -> None:
         self._lost(Event.FAULT, f"cannot read the spooled message: {error}")

@@ -11,12 +11,12 @@ from twisted.cred.credentials import ICredentials
 
 from smtpforward import address, answers
 from smtpforward.config.settings import Settings
-from smtpforward.content import Content
 from smtpforward.envelope import NULL_SENDER, Address, Client, Recipient
 from smtpforward.net.clock import Clock
 from smtpforward.reply import Reply
 from smtpforward.server import parameters, ports
-from smtpforward.server.conversation import Conversation, Phase
+from smtpforward.server.chunking import Chunking
+from smtpforward.server.conversation import Phase
 from smtpforward.server.data import Arrival
 from smtpforward.server.lines import Breach
 from smtpforward.server.login import Login
@@ -36,11 +36,11 @@ def _greeted(*lines: bytes) -> Reply:
     return Reply(250, lines)
 
 
-class GatewaySMTP(Conversation):
+class GatewaySMTP(Chunking):
     """One client's connection."""
 
     def __init__(self, settings: Settings, client: Client, clock: Clock) -> None:
-        Conversation.__init__(self, settings, client, clock)
+        Chunking.__init__(self, settings, client, clock)
         self._clock = clock
         self._hello = Hello.NOT
         self._login: Login | None = None
@@ -49,7 +49,6 @@ class GatewaySMTP(Conversation):
         self._utf8 = False
         self._sender: Address | None = None
         self._recipients = 0
-        self._arrival: Arrival | None = None
 
     @property
     def in_transaction(self) -> bool:
@@ -93,6 +92,7 @@ class GatewaySMTP(Conversation):
             b"ENHANCEDSTATUSCODES": None,
             b"DSN": None,
             b"LIMITS": [b"RCPTMAX=%d" % self._settings.limits.recipients],
+            b"CHUNKING": None,
         }
         if self._can_start_tls:
             offered[b"STARTTLS"] = None
@@ -139,6 +139,9 @@ class GatewaySMTP(Conversation):
         if self._sender is None:
             self._reply(answers.MAIL_FIRST)
             return
+        if self._chunks is not None:
+            self._reply(answers.CHUNKS_BEGUN)
+            return
         path = address.parse_recipient(rest)
         if path is address.Fault.NON_ASCII and self._utf8:
             path = address.parse_utf8_recipient(rest)
@@ -164,10 +167,17 @@ class GatewaySMTP(Conversation):
             self._reply(answers.NO_PARAMETERS)
         elif self._sender is None:
             self._reply(answers.MAIL_FIRST)
+        elif self._chunks is not None:
+            self._reply(answers.CHUNKS_BEGUN)
         elif not self._recipients:
             self._reply(answers.RCPT_FIRST)
         else:
             self._ask(self._session.data, self._data_answered)
+
+    def _refuse_chunks_now(self) -> Reply | None:
+        if self._sender is None:
+            return answers.MAIL_FIRST
+        return None if self._recipients else answers.RCPT_FIRST
 
     def _data_answered(self, refusal: Reply | None) -> None:
         if self._pipelined():
@@ -175,14 +185,7 @@ class GatewaySMTP(Conversation):
         if refusal is not None:
             self._reply(refusal)
             return
-        settings = self._settings
-        self._data_patience = settings.data_timeout
-        self._arrival = Arrival(
-            settings.spool_dir,
-            settings.limits,
-            self.factory.memory,
-            settings.normalizes(self._client.ip),
-        )
+        self._arrival = self._new_arrival(Arrival)
         self._send(answers.GO_AHEAD, Phase.DATA)
 
     def do_RSET(self, rest: bytes) -> None:
@@ -334,9 +337,3 @@ class GatewaySMTP(Conversation):
         self._recipients = 0
         self._session.reset()
         self._close_content()
-
-    def _close_content(self) -> None:
-        if self._arrival is not None:
-            content: Content = self._arrival.content
-            self._arrival = None
-            content.close()

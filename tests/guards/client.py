@@ -31,6 +31,10 @@ def _strict(test: str, before: str, after: str) -> Guard:
     return Guard(f"tests.test_client_session.Strict8BitTests.{test}", SESSION, before, after)
 
 
+def _chunk(test: str, file: str, before: str, after: str) -> Guard:
+    return Guard(f"tests.test_client_chunks.ChunkTests.{test}", file, before, after)
+
+
 def _pool(test: str, file: str, before: str, after: str) -> Guard:
     return Guard(f"tests.test_traps_pools.{test}", file, before, after)
 
@@ -49,6 +53,29 @@ STUFFING_WITH_CR = """        yield piece.replace(b"\\n", b"\\r\\n").replace(b"\
 """
 
 GUARDS = [
+    _chunk(
+        "test_never_with_the_envelope",
+        EXCHANGE,
+        "        if not self._accepted or (self._atomic and self._refused):\n",
+        "        if self._data is not None and not self._accepted:\n",
+    ),
+    _chunk(
+        "test_refused",
+        EXCHANGE,
+        "        self.state = State.DONE if good or self._data is not None else State.BROKEN\n",
+        "        self.state = State.DONE\n",
+    ),
+    _chunk(
+        "test_forms",
+        CONTENT,
+        '(stored.startswith(b".") or b"\\n." in stored)',
+        '(b"\\n." in stored)',
+    ),
+    _chunk("test_forms", CONTENT, "self._form is Form.WIRE and (stored", "(stored"),
+    _chunk(
+        "test_prefix", CONTENT, "        return self.prefix + stored\n", "        return stored\n"
+    ),
+    _chunk("test_out_of_step", SESSION, "(State.CHUNK, State.CONTENT,", "(State.CONTENT,"),
     # Twisted, as a client: the data.
     _client(
         "DataTraps.test_dot_at_the_seam_of_two_chunks", CONTENT, STUFFING, STUFFING_PIECES_ALONE

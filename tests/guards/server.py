@@ -28,6 +28,24 @@ MANY_AT_A_TIME = "            while self.phase in (Phase.COMMAND, Phase.ANSWERIN
 OFFERED = '            b"PIPELINING": None,\n'
 
 GUARDS = [
+    Guard(
+        "tests.test_server_halfclosed.HalfClosedTests.test_quit_is_pipelined",
+        CONVERSATION,
+        "        elif self.phase is not Phase.ANSWERING or not self._unread.end_with_quit:\n",
+        "        else:\n",
+    ),
+    Guard(
+        "tests.test_server_halfclosed.HalfClosedTests.test_without_quit",
+        CONVERSATION,
+        "        elif self.phase is not Phase.ANSWERING or not self._unread.end_with_quit:\n",
+        "        elif self.phase is not Phase.ANSWERING:\n",
+    ),
+    Guard(
+        "tests.test_server_halfclosed.HalfClosedTests.test_asked_for",
+        CONVERSATION,
+        "@implementer(IHalfCloseableProtocol)\n",
+        "",
+    ),
     _server("test_rcpt_does_not_overtake_mail", CONVERSATION, ONE_AT_A_TIME, MANY_AT_A_TIME),
     _server("test_answers_keep_their_order", CONVERSATION, ONE_AT_A_TIME, MANY_AT_A_TIME),
     _server("test_the_queue_is_bounded", CONVERSATION, "self.transport.pauseProducing()", "pass"),
@@ -113,6 +131,7 @@ GUARDS = [
         '            b"ENHANCEDSTATUSCODES": None,\n',
         "",
     ),
+    _server("test_chunking_is_announced", PROTOCOL, '            b"CHUNKING": None,\n', ""),
     _server(
         "test_mail_parameters_are_not_dropped",
         PROTOCOL,
