@@ -319,6 +319,7 @@ class ScarceTests(SharesCase):
         first.finish(first.held[0])
         gateway.deliver()
         second.finish(second.held[0])
+        gateway.wait(2 * SPARED_FOR)
         self.assertEqual([first.pool.counts()["busy"], second.pool.counts()["idle"]], [1, 1])
 
     def test_given_up(self) -> None:
