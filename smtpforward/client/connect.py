@@ -214,13 +214,14 @@ class Connector:
         self, server: Server, purpose: Purpose, security: Security, dial: Dial | None = None
     ) -> "Deferred[BackendSession]":
         reactor, timeouts = self._reactor, purpose.next_hop.timeouts
+        left = purpose.deadline - self._clock.seconds()
         factory = self._factory(server, purpose, security)
         ready: Deferred[BackendSession] = factory.result
         outcome: Deferred[BackendSession] = Deferred(
             lambda given_up: _give_up(given_up, connecting, factory)
         )
         ready.addCallbacks(outcome.callback, outcome.errback)
-        seconds = max(0.0, min(timeouts.connect, purpose.deadline - reactor.seconds()))
+        seconds = max(0.0, min(timeouts.connect, left))
         endpoint = self._endpoint(server, seconds, dial)
         connecting: Deferred[Any] = endpoint.connect(factory)
         connecting.addTimeout(seconds, reactor, _too_late)
