@@ -8,6 +8,7 @@ import enum
 from functools import lru_cache
 
 from twisted.cred.credentials import ICredentials
+from twisted.python.failure import Failure
 
 from smtpforward import address, answers
 from smtpforward.config.settings import Settings
@@ -125,7 +126,7 @@ class GatewaySMTP(Conversation):
         if refusal is None:
             self._sender = self._proposed
         else:
-            self._session.reset()
+            self._end_transaction()
         self._reply(refusal or answers.SENDER_OK)
 
     def do_RCPT(self, rest: bytes) -> None:
@@ -302,17 +303,25 @@ class GatewaySMTP(Conversation):
             self.phase = Phase.ANSWERING
             self._data_ended(arrival)
         elif arrival.hopeless and arrival.refusal is not None:
-            self._cut_off(self._session.discarded(arrival.refusal))
+            self._cut_off(self._discarded(arrival.refusal))
 
     def _data_ended(self, arrival: Arrival) -> None:
         if arrival.refusal is None:
             self._ask(self._session.end_of_data, self._message_answered, arrival.content)
             return
-        reply = self._session.discarded(arrival.refusal)
+        reply = self._discarded(arrival.refusal)
         if arrival.breach:
             self._cut_off(reply)
         else:
             self._message_answered(reply)
+
+    def _discarded(self, refusal: Reply) -> Reply:
+        try:
+            reply: Reply = self._session.discarded(refusal)
+        except Exception:
+            self._session_failed(Failure())
+            return answers.LOCAL_FAULT
+        return reply
 
     def _message_answered(self, reply: Reply) -> None:
         self._end_transaction()
@@ -323,8 +332,16 @@ class GatewaySMTP(Conversation):
     def _end_transaction(self) -> None:
         self._sender = None
         self._recipients = 0
-        self._session.reset()
+        try:
+            self._session.reset()
+        except Exception:
+            # What is owed to the client is owed all the same: a 250 most of all.
+            self._session_failed(Failure())
         self._close_content()
+
+    def _session_failed(self, failure: Failure) -> None:
+        """It was told something for which nobody waits."""
+        self.log.failure("a fault in the session of {ip}", failure, ip=self._client.ip)
 
     def _close_content(self) -> None:
         if self._arrival is not None:
