@@ -1,8 +1,10 @@
 """Opening one connection, on a reactor without sockets."""
 
+import errno
+
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
-from twisted.internet.error import ConnectionLost, NoRouteError
+from twisted.internet.error import ConnectBindError, ConnectionLost, NoRouteError
 from twisted.internet.error import ConnectionRefusedError as Refused
 from twisted.internet.error import TimeoutError as ConnectTimeout
 from twisted.internet.interfaces import IHostnameResolver
@@ -105,6 +107,13 @@ class ConnectTests(ConnectCase):
 
 class FailedTests(ConnectCase):
     """Why a connection does not become ready."""
+
+    def test_no_descriptor(self) -> None:
+        """No descriptor is left here: a fault of our own, which says nothing about the server."""
+        connecting = self.connect()
+        self.refuse(ConnectBindError(errno.EMFILE, "Too many open files"))
+        error = self.why(connecting)
+        self.assertEqual((error.event, error.full), (Event.FAULT, False))
 
     def test_refused(self) -> None:
         """Refused: the server may be full."""

@@ -22,7 +22,7 @@ from twisted.python.failure import Failure
 
 from smtpforward.client.addresses import RestingAddresses
 from smtpforward.client.dial import Dial
-from smtpforward.client.errors import ConnectFailed
+from smtpforward.client.errors import ConnectFailed, is_our_own
 from smtpforward.client.opening import Security
 from smtpforward.client.session import BackendSession
 from smtpforward.job import TLS, Event, NextHop, Server, Timeouts
@@ -259,5 +259,6 @@ def _not_connected(failure: Failure, server: Server, outcome: "Deferred[BackendS
     if outcome.called:
         return
     detail = f"{server}: {failure.getErrorMessage()}"
+    event = Event.FAULT if is_our_own(failure) else Event.UNREACHABLE
     refused = failure.check(Refused) is not None
-    outcome.errback(ConnectFailed(Event.UNREACHABLE, detail, full=refused))
+    outcome.errback(ConnectFailed(event, detail, full=refused))

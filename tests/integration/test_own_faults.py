@@ -81,7 +81,7 @@ class DescriptorTests(OwnFaultCase):
         greeted = [await deferToThread(_is_greeted, other) for other in others]
         self.assertIn(False, greeted)
         self.assertIn(True, greeted)
-        await self.assert_answer(client, "451 4.4.1")
+        await self.assert_answer(client, "451 4.3.0")
         await self.assert_answer(client, "452 4.3.1", LONG)
         for other in others:
             other.close()
