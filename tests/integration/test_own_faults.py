@@ -65,6 +65,22 @@ class DiskTests(OwnFaultCase):
         self.assertEqual([b"RCPT TO:<%b@example.com>" % name for name in names], rcpts)
         self.assertTrue(backend.messages[2].wire.endswith(LONG[:-3]))
 
+    async def test_full_for_the_log(self) -> None:
+        """A log that cannot be written costs no message, and goes on when it can be."""
+        backend = self.backend()
+        gateway = await self.gateway(backend.port)
+        client = await self.client(gateway)
+        await self.assert_answer(client, "250 2.0.0")
+        _, hard = resource.prlimit(gateway.pid, resource.RLIMIT_FSIZE)
+        resource.prlimit(gateway.pid, resource.RLIMIT_FSIZE, (1, hard))
+        for _ in range(3):
+            await self.assert_answer(client, "250 2.0.0", rcpt="unlogged@example.com")
+        self.assertNotIn("unlogged", gateway.stdout)
+        resource.prlimit(gateway.pid, resource.RLIMIT_FSIZE, (hard, hard))
+        await self.assert_answer(client, "250 2.0.0", rcpt="logged@example.com")
+        self.assertEqual(5, len(backend.messages))
+        await gateway.until(lambda: "to=<logged@example.com>" in gateway.stdout, "the log")
+
 
 class DescriptorTests(OwnFaultCase):
     """Out of descriptors."""
