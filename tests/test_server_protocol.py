@@ -668,13 +668,23 @@ class FaultTests(SynchronousTestCase):
     def test_while_answering(self) -> None:
         """When the answer itself cannot be given, no second one is: the connection is cut off."""
         answer: Deferred[Any] = Deferred()
-        session = ScriptedSession(end_of_data=answer, reset=None)
-        edge = Edge(session).to_data()
-        session.answers["reset"] = [ZeroDivisionError()]
+        edge = Edge(ScriptedSession(end_of_data=answer)).to_data()
         edge.send(b".\r\n")
+        answer.callback("no reply")
+        self.assertEqual(len(self.flushLoggedErrors(AttributeError)), 1)
+        self.assertEqual((edge.heard(), edge.aborted), (b"", True))
+
+    def test_where_nobody_waits(self) -> None:
+        """A session that cannot forget costs no answer, and the message's file is given back."""
+        answer: Deferred[Any] = Deferred()
+        session = ScriptedSession(end_of_data=answer, reset=None)
+        edge = Edge(session, settings_=settings(limits=Limits(spool_after=1))).to_data()
+        session.answers["reset"] = [ZeroDivisionError()]
+        edge.send(b"abc\r\n.\r\n")
         answer.callback(TAKEN)
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
-        self.assertEqual((edge.heard(), edge.aborted), (b"", True))
+        self.assertEqual((edge.heard(), edge.aborted), (TAKEN.wire(), False))
+        self.assertFalse(session.contents[0].spooled)
 
     def test_closed_fails(self) -> None:
         """A session that fails at the end does not keep the message's file open."""

@@ -22,7 +22,7 @@ from twisted.python.failure import Failure
 
 from smtpforward.client.addresses import RestingAddresses
 from smtpforward.client.dial import Dial
-from smtpforward.client.errors import ConnectFailed
+from smtpforward.client.errors import ConnectFailed, is_our_own
 from smtpforward.client.opening import Security
 from smtpforward.client.session import BackendSession
 from smtpforward.facts import Fact
@@ -241,13 +241,14 @@ class Connector:
         self, server: Server, purpose: Purpose, security: Security, dial: Dial | None = None
     ) -> "Deferred[BackendSession]":
         reactor, timeouts = self._reactor, purpose.next_hop.timeouts
+        left = purpose.deadline - self._clock.seconds()
         factory = self._factory(server, purpose, security)
         ready: Deferred[BackendSession] = factory.result
         outcome: Deferred[BackendSession] = Deferred(
             lambda given_up: _give_up(given_up, connecting, factory)
         )
         ready.addCallbacks(outcome.callback, outcome.errback)
-        seconds = max(0.0, min(timeouts.connect, purpose.deadline - reactor.seconds()))
+        seconds = max(0.0, min(timeouts.connect, left))
         endpoint = self._endpoint(server, seconds, dial)
         connecting: Deferred[Any] = endpoint.connect(factory)
         connecting.addTimeout(seconds, reactor, _too_late)
@@ -285,5 +286,6 @@ def _not_connected(failure: Failure, server: Server, outcome: "Deferred[BackendS
     if outcome.called:
         return
     detail = f"{server}: {failure.getErrorMessage()}"
+    event = Event.FAULT if is_our_own(failure) else Event.UNREACHABLE
     refused = failure.check(Refused) is not None
-    outcome.errback(ConnectFailed(Event.UNREACHABLE, detail, full=refused))
+    outcome.errback(ConnectFailed(event, detail, full=refused))

@@ -10,6 +10,8 @@ the connection.
 
 from typing import Any, TypeVar
 
+from twisted.python.failure import Failure
+
 from smtpforward import answers
 from smtpforward.config.settings import Settings
 from smtpforward.envelope import Client
@@ -62,6 +64,19 @@ class Chunking(Conversation):
             content = self._arrival.content
             self._arrival = None
             content.close()
+
+    def _discarded(self, refusal: Reply) -> Reply:
+        """The answer to a message that was refused while it came; the session has it logged."""
+        try:
+            reply: Reply = self._session.discarded(refusal)
+        except Exception:
+            self._session_failed(Failure())
+            return answers.LOCAL_FAULT
+        return reply
+
+    def _session_failed(self, failure: Failure) -> None:
+        """It was told something for which nobody waits."""
+        self.log.failure("a fault in the session of {ip}", failure, ip=self._client.ip)
 
     # -- chunks
 
@@ -141,5 +156,5 @@ class Chunking(Conversation):
         if chunks.refusal is None:
             assert chunks.arrival is not None, "it is the message that is refused"
             assert chunks.arrival.refusal is not None, "so it has a refusal"
-            chunks.refusal = self._session.discarded(chunks.arrival.refusal)
+            chunks.refusal = self._discarded(chunks.arrival.refusal)
         return chunks.refusal

@@ -8,6 +8,7 @@ import enum
 from functools import lru_cache
 
 from twisted.cred.credentials import ICredentials
+from twisted.python.failure import Failure
 
 from smtpforward import address, answers
 from smtpforward.config.settings import Settings
@@ -132,7 +133,7 @@ class GatewaySMTP(Chunking):
         if refusal is None:
             self._sender = self._proposed
         else:
-            self._session.reset()
+            self._end_transaction()
         self._reply(refusal or answers.SENDER_OK)
 
     def do_RCPT(self, rest: bytes) -> None:
@@ -314,13 +315,13 @@ class GatewaySMTP(Chunking):
             self.phase = Phase.ANSWERING
             self._data_ended(arrival)
         elif arrival.hopeless and arrival.refusal is not None:
-            self._cut_off(self._session.discarded(arrival.refusal))
+            self._cut_off(self._discarded(arrival.refusal))
 
     def _data_ended(self, arrival: Arrival) -> None:
         if arrival.refusal is None:
             self._ask(self._session.end_of_data, self._message_answered, arrival.content)
             return
-        reply = self._session.discarded(arrival.refusal)
+        reply = self._discarded(arrival.refusal)
         if arrival.breach:
             self._cut_off(reply)
         else:
@@ -335,5 +336,9 @@ class GatewaySMTP(Chunking):
     def _end_transaction(self) -> None:
         self._sender = None
         self._recipients = 0
-        self._session.reset()
+        try:
+            self._session.reset()
+        except Exception:
+            # What is owed to the client is owed all the same: a 250 most of all.
+            self._session_failed(Failure())
         self._close_content()

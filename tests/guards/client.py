@@ -356,7 +356,20 @@ GUARDS = [
     _resting("BoundedTests.test_lost_by_the_name", "if ip not in there or len", "if len"),
     _resting("BoundedTests.test_not_resolved", "rests is None or not addresses", "rests is None"),
     _resting("BoundedTests.test_names", "if len(self._names) >= MOST_NAMES:", "if False:"),
-    _dial("ConnectTests.test_cancelled", DIAL, "if reason.type is not UserError:", "if True:"),
+    _dial("ConnectTests.test_cancelled", DIAL, "if reason.type is not UserError and", "if"),
+    _dial("ConnectTests.test_no_descriptor", DIAL, " and not is_our_own(reason):", ":"),
+    Guard(
+        "tests.test_client_connect.FailedTests.test_no_descriptor",
+        CONNECT,
+        "Event.FAULT if is_our_own(failure) else Event.UNREACHABLE",
+        "Event.UNREACHABLE",
+    ),
+    Guard(
+        "tests.test_client_connect.ConnectTests.test_time_of_the_clock",
+        CONNECT,
+        "left = purpose.deadline - self._clock.seconds()",
+        "left = purpose.deadline - reactor.seconds()",
+    ),
     _dial(
         "ConnectTests.test_overtaken",
         DIAL,

@@ -19,6 +19,10 @@ def _around(test: str, file: str, before: str, after: str) -> Guard:
     return Guard(f"{MODULE}.AroundTwistedTraps.{test}", file, before, after)
 
 
+def _own_fault(test: str, file: str, before: str, after: str) -> Guard:
+    return Guard(f"tests.integration.test_own_faults.{test}", file, before, after)
+
+
 def _haraka(test: str, file: str, before: str, after: str) -> Guard:
     return Guard(f"{MODULE}.HarakaTraps.{test}", file, before, after)
 
@@ -247,7 +251,7 @@ GUARDS = [
         "test_the_rest_of_a_refused_body_does_not_run",
         PROTOCOL,
         "        elif arrival.hopeless and arrival.refusal is not None:\n"
-        "            self._cut_off(self._session.discarded(arrival.refusal))",
+        "            self._cut_off(self._discarded(arrival.refusal))",
         "        elif arrival.refusal is not None:\n"
         "            self._message_answered(arrival.refusal)",
     ),
@@ -264,4 +268,24 @@ GUARDS = [
         "",
     ),
     _haraka("test_a_535_of_the_backend_bounces_nothing", ANSWERS, "534, 535, 538", "534, 538"),
+    # A session that raises where nobody waits for it.
+    _own_fault(
+        "ExceptionTests.test_reset",
+        PROTOCOL,
+        "a 250 most of all.\n            self._session_failed(Failure())\n",
+        "a 250 most of all.\n            raise\n",
+    ),
+    _own_fault(
+        "ExceptionTests.test_discarded",
+        "smtpforward/server/chunking.py",
+        "            self._session_failed(Failure())\n            return answers.LOCAL_FAULT\n",
+        "            raise\n",
+    ),
+    # The wall clock.
+    _own_fault(
+        "WallClockTests.test_set_forward_and_back",
+        "smtpforward/service.py",
+        "    make_monotonic(reactor)\n",
+        "",
+    ),
 ]
