@@ -20,7 +20,7 @@ UNPACKED := /usr/local/lib/smtpforward-peers
 EXIM := exim4-daemon-heavy
 EXIM_USER := Debian-exim
 
-.PHONY: demo test load check guards peers clean
+.PHONY: demo test load attack check guards peers clean
 
 demo: $(VENV)/.installed
 	$(BIN)/smtpforward demo $(ARGS)
@@ -31,6 +31,10 @@ test: $(VENV)/.installed-test
 load: export SMTPFORWARD_FULL = 1
 load: $(VENV)/.installed-test
 	$(BIN)/python $(TRIAL) tests.integration.test_smtp_source tests.integration.test_reload
+
+attack: export SMTPFORWARD_FULL = 1
+attack: $(VENV)/.installed-test
+	$(BIN)/python $(TRIAL) tests.integration.test_smuggling tests.integration.test_floods
 
 # Takes the guard behind each known trap out of a copy of the tree: its test must fail there.
 guards: $(VENV)/.installed-test
