@@ -34,7 +34,8 @@ load: $(VENV)/.installed-test
 
 attack: export SMTPFORWARD_FULL = 1
 attack: $(VENV)/.installed-test
-	$(BIN)/python $(TRIAL) tests.integration.test_smuggling tests.integration.test_floods
+	$(BIN)/python $(TRIAL) tests.integration.test_smuggling tests.integration.test_floods \
+		tests.integration.test_idlers
 
 # Takes the guard behind each known trap out of a copy of the tree: its test must fail there.
 guards: $(VENV)/.installed-test
