@@ -88,7 +88,7 @@ class IdlersTests(PeerTestCase):
         each = (resident(gateway) - before) / IDLERS
         print(f"{each:.1f} KiB for each of {IDLERS} idle connections ... ", end="")
         running = ensureDeferred(self.load(gateway))
-        await deferToThread(lambda: [one.sendall(b"N") for one in opened])
+        await deferToThread(lambda: [one.send(b"N") for one in opened])
         await running
         await until(lambda: sink.messages == FEW + MESSAGES, lambda: f"all: {sink.stdout[-80:]}")
         self.assertLess(each, KIB_EACH)

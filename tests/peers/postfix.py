@@ -69,6 +69,7 @@ proxymap unix - - n - - proxymap
 error    unix - - n - - error
 retry    unix - - n - - error
 virtual  unix - n n - - virtual
+smtp     unix - - n - - smtp
 anvil    unix - - n - 1 anvil
 tlsmgr   unix - - n 1000? 1 tlsmgr
 postlog  unix-dgram n - n - 1 postlogd
@@ -111,6 +112,13 @@ class Postfix(Process):
     def messages(self, mailbox: str) -> list[bytes]:
         """What has been filed for ``mailbox``, with Postfix's own headers, lines ended by LF."""
         return [file.read_bytes() for file in sorted(self._mail.glob(f"{mailbox}/new/*"))]
+
+    @property
+    def queued(self) -> list[Path]:
+        """The messages in its queue, wherever in it they are."""
+        folders = ("maildrop", "hold", "incoming", "active", "deferred")
+        found = (file for name in folders for file in (self.folder / "queue" / name).rglob("*"))
+        return [file for file in found if file.is_file()]
 
     @property
     def log(self) -> str:
