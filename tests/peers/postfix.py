@@ -93,7 +93,7 @@ class Postfix(Process):
         self._mail = folder / "mail"
         self._log = folder / "log" / "mail.log"
         _directories(folder)
-        self._write_config(folder, mailboxes, settings or {})
+        self._write_config(folder, mailboxes, dict(settings or {}))
         _create_queue(folder, self._config)
         environ = {"MAIL_CONFIG": str(self._config)}
         command = [str(DAEMONS / "master"), "-c", str(self._config), "-d"]
@@ -129,13 +129,17 @@ class Postfix(Process):
         return super().output() + self.log
 
     def _write_config(
-        self, folder: Path, mailboxes: tuple[str, ...], settings: Mapping[str, str]
+        self, folder: Path, mailboxes: tuple[str, ...], settings: dict[str, str]
     ) -> None:
         nobody = pwd.getpwnam("nobody")
         values = {"uid": nobody.pw_uid, "gid": nobody.pw_gid, "port": self.port}
         paths = {"folder": folder, "config": self._config, "daemons": DAEMONS}
-        more = "".join(f"{name} = {value}\n" for name, value in settings.items())
-        (self._config / "main.cf").write_text(MAIN.format(**values, **paths) + more)
+        lines = MAIN.format(**values, **paths).splitlines()
+        # Postfix warns of each key that is there twice, and hangs where it does so too often before
+        # its log is read.
+        main = dict(line.split(" =", 1) for line in lines) | settings
+        text = "".join(f"{name} = {value.strip()}\n" for name, value in main.items())
+        (self._config / "main.cf").write_text(text)
         (self._config / "master.cf").write_text(MASTER.format(**values))
         lines = [f"{name}@example.com {name}/\n" for name in mailboxes]
         (self._config / "mailboxes").write_text("".join(lines))
