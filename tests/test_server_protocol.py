@@ -800,6 +800,29 @@ class TimeTests(SynchronousTestCase):
 class EndTests(SynchronousTestCase):
     """The client goes, or is sent."""
 
+    def test_quit_with_the_dot_and_no_more(self) -> None:
+        """A client that sends QUIT behind its message and closes its side gets both answers."""
+        for bye, codes in ((b"QUIT\r\n", [250, 221]), (b"noop\r\nquit\r\n", [250, 250, 221])):
+            answer: Deferred[Any] = Deferred()
+            edge = Edge(ScriptedSession(end_of_data=answer)).to_data()
+            edge.send(b"a\r\n.\r\n" + bye)
+            edge.protocol.readConnectionLost()
+            self.assertFalse(edge.closing)
+            answer.callback(TAKEN)
+            self.assertEqual((edge.codes(), edge.closing), (codes, True))
+
+    def test_no_more_without_quit(self) -> None:
+        """One that has not said QUIT, or not to its end, has gone."""
+        for behind in (b"", b"NOOP\r\n", b"QUIT", b"FOOQUIT\r\n", b"QUIT\r\nNOOP\r\n"):
+            edge = Edge(ScriptedSession(end_of_data=Deferred())).to_data()
+            edge.send(b"a\r\n.\r\n" + behind)
+            edge.protocol.readConnectionLost()
+            self.assertEqual((edge.heard(), edge.closing), (b"", True), behind)
+        for edge in (Edge(), Edge().to_sender(), Edge().to_data()):
+            edge.heard()
+            edge.protocol.readConnectionLost()
+            self.assertEqual((edge.heard(), edge.closing), (b"", True))
+
     def test_client_goes(self) -> None:
         """The session hears of it once, and nothing after that."""
         edge = Edge().to_data()

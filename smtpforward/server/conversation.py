@@ -21,7 +21,12 @@ from typing import TYPE_CHECKING, Any
 import attrs
 from OpenSSL import SSL
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.interfaces import INegotiated, IPushProducer, ITLSTransport
+from twisted.internet.interfaces import (
+    IHalfCloseableProtocol,
+    INegotiated,
+    IPushProducer,
+    ITLSTransport,
+)
 from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
 from twisted.mail import smtp
@@ -44,6 +49,7 @@ if TYPE_CHECKING:
 UNREAD_LIMIT = 65536
 EXTENSION_LENGTH = 543  # what SIZE, BODY and AUTH= add to a MAIL line (RFC 1870, 6152, 4954)
 CLOSE_DEADLINE = 10.0
+QUIT = b"QUIT\r\n"
 _BREACHES = {
     Breach.NEWLINE: answers.BARE_NEWLINE_IN_COMMAND,
     Breach.ENDLESS: answers.LINE_TOO_LONG,
@@ -76,7 +82,7 @@ def _method_name(protocol: Any, command: bytes) -> str | None:
     return next((name for name in names if hasattr(protocol, name)), None)
 
 
-@implementer(IPushProducer)
+@implementer(IPushProducer, IHalfCloseableProtocol)
 class Conversation(smtp.ESMTP):
     """Reads commands and sends answers; a subclass knows the commands.
 
@@ -195,6 +201,20 @@ class Conversation(smtp.ESMTP):
         finally:
             self._close_content()
             self._log_out()
+
+    def readConnectionLost(self) -> None:
+        """The client sends nothing more: it has gone, unless it said QUIT and waits for answers.
+
+        Exim ends its last message so: dot and QUIT in one write, and then it closes its side.
+        """
+        waits = self.phase in (Phase.ANSWERING, Phase.UNHEARD) and self._unread.ends_with(QUIT)
+        if self.phase is Phase.CLOSING:
+            peer.close(self.transport)
+        elif not waits:
+            self._close()
+
+    def writeConnectionLost(self) -> None:
+        """It is we who have closed this side."""
 
     def timeoutConnection(self) -> None:
         self._send_and_close(answers.IDLE_TOO_LONG)

@@ -73,6 +73,11 @@ class CommandLines:
             return Breach.NEWLINE
         return Breach.LENGTH if len(line) > limit else line[:-2]
 
+    def ends_with(self, line: bytes) -> bool:
+        """Whether ``line``, in upper case and with its CRLF, is the last of what waits."""
+        waiting = b"\n" + self._unread[self._at :].upper()
+        return waiting.endswith(b"\n" + line)
+
     def clear(self) -> None:
         """Forget what waits."""
         self._unread = b""

@@ -54,9 +54,17 @@ class PeerTestCase(TestCase):
         self.stop_later(postfix.stop)
         return await postfix.ready()
 
-    async def exim(self, *mailboxes: str, authenticators: str = "", **settings: str) -> Exim:
+    async def exim(
+        self, *mailboxes: str, authenticators: str = "", smart_host: str = "", **settings: str
+    ) -> Exim:
         """A running Exim with ``mailboxes`` in example.com, and more of its main settings."""
-        exim = Exim(self.folder(), *mailboxes, settings=settings, authenticators=authenticators)
+        exim = Exim(
+            self.folder(),
+            *mailboxes,
+            settings=settings,
+            authenticators=authenticators,
+            smart_host=smart_host,
+        )
         self.stop_later(exim.stop)
         return await exim.ready()
 

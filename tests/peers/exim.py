@@ -50,14 +50,26 @@ mailbox:
   domains = example.com
   local_parts = {mailboxes}
   transport = maildir
-begin transports
+{smart_host}begin transports
 maildir:
   driver = appendfile
   maildir_format
   directory = {folder}/mail/$local_part_data
   user = {user}
+relay:
+  driver = smtp
+  allow_localhost
 begin authenticators
 {authenticators}
+"""
+
+SMART_HOST = """\
+smart_host:
+  driver = manualroute
+  domains = ! example.com
+  route_list = * 127.0.0.1::{port}
+  self = send
+  transport = relay
 """
 
 
@@ -82,6 +94,7 @@ class Exim(Process):
     :param mailboxes: local parts in example.com.
     :param settings: more of its main settings; ``SMTP_PORT`` stands for its port.
     :param authenticators: its section of that name.
+    :param smart_host: port of 127.0.0.1 that gets the mail for all other domains.
     """
 
     def __init__(
@@ -90,6 +103,7 @@ class Exim(Process):
         *mailboxes: str,
         settings: Mapping[str, str] | None = None,
         authenticators: str = "",
+        smart_host: str = "",
     ) -> None:
         program = find_exim()
         require_root()
@@ -109,6 +123,7 @@ class Exim(Process):
             mailboxes=" : ".join(mailboxes),
             settings="".join(f"{name} = {value}\n" for name, value in (settings or {}).items()),
             authenticators=authenticators,
+            smart_host=SMART_HOST.format(port=smart_host) if smart_host else "",
         )
         config.write_text(text)
         super().__init__([program, "-bdf", "-C", str(config)], folder, name="exim")
