@@ -14,13 +14,14 @@ METADATA := setup.cfg pyproject.toml
 TRIAL := -m twisted.trial
 UNIT_TESTS = $(shell find tests -name 'test_*.py' -not -path 'tests/integration/*')
 TESTS ?= tests
-PEERS := postfix swaks libnet-ssleay-perl openssl dovecot-core
+PEERS := postfix swaks libnet-ssleay-perl openssl dovecot-core \
+	curl msmtp nmap
 # Where tests/peers/require.py looks for what is unpacked.
 UNPACKED := /usr/local/lib/smtpforward-peers
 EXIM := exim4-daemon-heavy
 EXIM_USER := Debian-exim
 
-.PHONY: demo test load fault-matrix kill check guards peers clean
+.PHONY: demo test load fault-matrix kill attack check guards peers clean
 
 demo: $(VENV)/.installed
 	$(BIN)/smtpforward demo $(ARGS)
@@ -41,6 +42,11 @@ fault-matrix: $(VENV)/.installed-test
 kill: export SMTPFORWARD_FULL = 1
 kill: $(VENV)/.installed-test
 	$(BIN)/python $(TRIAL) tests.integration.test_kill
+
+attack: export SMTPFORWARD_FULL = 1
+attack: $(VENV)/.installed-test
+	$(BIN)/python $(TRIAL) tests.integration.test_smuggling tests.integration.test_floods \
+		tests.integration.test_idlers tests.integration.test_open_relay
 
 # Takes the guard behind each known trap out of a copy of the tree: its test must fail there.
 guards: $(VENV)/.installed-test

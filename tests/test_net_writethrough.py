@@ -45,6 +45,7 @@ class PinnedNamesTests(SynchronousTestCase):
         self.assertFalse(descriptor.disconnecting)
         self.assertFalse(descriptor._writeDisconnected)
         self.assertIsNone(descriptor.producer)
+        self.assertFalse(descriptor.streamingProducer)
         self.assertFalse(tcp.Connection.TLS)
 
     def test_write_fills_the_buffer(self) -> None:
@@ -132,12 +133,19 @@ class FakeTransport(WriteThrough, FileDescriptor):
 
 
 class Producer:
-    """Does nothing."""
+    """Notes what it is asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
 
     def pauseProducing(self) -> None:
-        """Not of interest."""
+        self.asked.append("pause")
 
-    resumeProducing = stopProducing = pauseProducing
+    def resumeProducing(self) -> None:
+        self.asked.append("resume")
+
+    def stopProducing(self) -> None:
+        self.asked.append("stop")
 
 
 class WriteTests(SynchronousTestCase):
@@ -191,11 +199,22 @@ class WriteTests(SynchronousTestCase):
         self.assertEqual((transport.taken, transport._tempDataBuffer), ([], [b"abc"]))
 
     def test_producer(self) -> None:
-        """With a producer, of either kind, the path is Twisted's own."""
-        for streaming in (True, False):
-            transport = FakeTransport([])
-            transport.registerProducer(Producer(), streaming)
-            self.assert_left_to_base(transport)
+        """With a producer that is asked for each piece the path is Twisted's own."""
+        transport = FakeTransport([])
+        transport.registerProducer(Producer(), False)
+        self.assert_left_to_base(transport)
+
+    def test_push_producer(self) -> None:
+        """One that is not asked is sent at once; it is paused when too much waits, and resumed."""
+        transport = FakeTransport([3, 1, 100_000])
+        producer = Producer()
+        transport.registerProducer(producer, True)
+        transport.write(b"abc")
+        self.assertEqual((transport.taken, producer.asked), ([b"abc"], []))
+        transport.write(b"d" * (transport.bufferSize + 2))
+        self.assertEqual(producer.asked, ["pause"])
+        transport.doWrite()
+        self.assertEqual(producer.asked, ["pause", "resume"])
 
     def test_tls(self) -> None:
         """Under TLS too."""

@@ -428,6 +428,46 @@ class OrderTests(SynchronousTestCase):
         self.assertEqual(edge.codes(), [250, 221])
         self.assertEqual(edge.transport.producerState, "paused")
 
+    def test_answers_that_nobody_reads(self) -> None:
+        """Once too many wait to be sent no command is answered; then all are, in their order."""
+        edge = Edge().to_sender()
+        edge.protocol.pauseProducing()
+        self.assertEqual(edge.codes(RECIPIENT + b"FOO\r\n", b"NOOP\r\n"), [250])
+        edge.send(b"NOOP\r\n" * (UNREAD_LIMIT // 6))
+        self.assertEqual(edge.transport.producerState, "paused")
+        edge.protocol.resumeProducing()
+        self.assertEqual(edge.codes()[:3], [500, 250, 250])
+        self.assertEqual(edge.transport.producerState, "producing")
+        self.assertEqual(edge.codes(b"DATA\r\n"), [354])
+
+    def test_data_behind_answers_that_nobody_reads(self) -> None:
+        """Message data is taken, and the command behind it is not."""
+        answer: Deferred[Any] = Deferred()
+        edge = Edge(ScriptedSession(data=answer)).to_recipient()
+        edge.send(b"DATA\r\n")
+        edge.protocol.pauseProducing()
+        answer.callback(None)
+        self.assertEqual(edge.codes(b"a\r\n.\r\nNOOP\r\n"), [354, 250])
+        edge.protocol.resumeProducing()
+        self.assertEqual(edge.codes(), [250])
+
+    def test_end_of_who_reads_no_answers(self) -> None:
+        """Silence and the end of the service end such a connection too, and nothing resumes it."""
+        for idle in (True, False):
+            edge = Edge()
+            edge.protocol.pauseProducing()
+            self.assertEqual(edge.codes(b"EHLO a\r\n", b"NOOP\r\n"), [220, 250])
+            if idle:
+                edge.clock.advance(300)
+            else:
+                edge.factory.drain()
+            self.assertEqual((edge.codes(), edge.closing), ([421], True))
+            self.assertIsNone(edge.transport.producer)
+            edge.protocol.resumeProducing()
+            self.assertEqual(edge.codes(), [])
+            edge.clock.advance(CLOSE_DEADLINE)
+            self.assertTrue(edge.aborted)
+
     def test_improper_pipelining(self) -> None:
         """Behind EHLO, HELO or DATA nothing may follow unanswered: it could be message data."""
         for line in (b"EHLO a\r\n", b"HELO a\r\n", b"DATA\r\n"):
@@ -803,6 +843,29 @@ class TimeTests(SynchronousTestCase):
 
 class EndTests(SynchronousTestCase):
     """The client goes, or is sent."""
+
+    def test_quit_with_the_dot_and_no_more(self) -> None:
+        """A client that sends QUIT behind its message and closes its side gets both answers."""
+        for bye, codes in ((b"QUIT\r\n", [250, 221]), (b"noop\r\nquit\r\n", [250, 250, 221])):
+            answer: Deferred[Any] = Deferred()
+            edge = Edge(ScriptedSession(end_of_data=answer)).to_data()
+            edge.send(b"a\r\n.\r\n" + bye)
+            edge.protocol.readConnectionLost()
+            self.assertFalse(edge.closing)
+            answer.callback(TAKEN)
+            self.assertEqual((edge.codes(), edge.closing), (codes, True))
+
+    def test_no_more_without_quit(self) -> None:
+        """One that has not said QUIT, or not to its end, has gone."""
+        for behind in (b"", b"NOOP\r\n", b"QUIT", b"FOOQUIT\r\n", b"QUIT\r\nNOOP\r\n"):
+            edge = Edge(ScriptedSession(end_of_data=Deferred())).to_data()
+            edge.send(b"a\r\n.\r\n" + behind)
+            edge.protocol.readConnectionLost()
+            self.assertEqual((edge.heard(), edge.closing), (b"", True), behind)
+        for edge in (Edge(), Edge().to_sender(), Edge().to_data()):
+            edge.heard()
+            edge.protocol.readConnectionLost()
+            self.assertEqual((edge.heard(), edge.closing), (b"", True))
 
     def test_client_goes(self) -> None:
         """The session hears of it once, and nothing after that."""

@@ -3,7 +3,8 @@
 Twisted's ``write`` only notes the data and asks the reactor to call back when the socket is
 writable, which it nearly always is: for short dialogues that round costs more than the work. Here
 ``write`` sends when nothing is waiting before it, and leaves the remainder, or the error, to
-Twisted's own path. With a producer, or under TLS, everything is left to that path.
+Twisted's own path. With a pull producer, or under TLS, everything is left to that path; a push
+producer is paused there when too much waits, and then nothing is written until all of it has left.
 
 The private names of Twisted that this leans on are pinned by ``tests/test_net_writethrough.py``.
 """
@@ -26,7 +27,7 @@ class WriteThrough:
             data
             and not self._tempDataBuffer
             and not self.dataBuffer
-            and self.producer is None
+            and (self.producer is None or self.streamingProducer)
             and self.connected
             and not self.disconnecting
             and not self._writeDisconnected

@@ -9,8 +9,8 @@ TLS begins before the greeting or after STARTTLS, and then with a new session: n
 in the clear is left. Clear bytes in place of a handshake end the connection.
 
 Failure policy: whatever fails unforeseen is ``451 4.3.0`` with its traceback in the log; a client
-that breaks the rules of line ends is answered and cut off. Memory is bounded by one line and
-64 KiB of unread commands.
+that breaks the rules of line ends is answered and cut off. Memory is bounded by one line, 64 KiB
+of unread commands and 64 KiB of answers: while the client does not read them nothing is answered.
 """
 
 import enum
@@ -21,7 +21,12 @@ from typing import TYPE_CHECKING, Any
 import attrs
 from OpenSSL import SSL
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.interfaces import IHalfCloseableProtocol, INegotiated, ITLSTransport
+from twisted.internet.interfaces import (
+    IHalfCloseableProtocol,
+    INegotiated,
+    IPushProducer,
+    ITLSTransport,
+)
 from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
 from twisted.mail import smtp
@@ -60,7 +65,11 @@ class Phase(enum.Enum):
     DATA = "message data"
     CHUNK = "the octets of a chunk"
     LOGIN = "a line of a login"
+    UNHEARD = "they wait: the client does not read its answers"
     CLOSING = "of no interest any more"
+
+
+WAITING = frozenset({Phase.ANSWERING, Phase.UNHEARD})
 
 
 @lru_cache(maxsize=16)
@@ -78,7 +87,7 @@ def _method_name(protocol: Any, command: bytes) -> str | None:
     return next((name for name in names if hasattr(protocol, name)), None)
 
 
-@implementer(IHalfCloseableProtocol)
+@implementer(IPushProducer, IHalfCloseableProtocol)
 class Conversation(smtp.ESMTP):
     """Reads commands and sends answers; a subclass knows the commands.
 
@@ -105,6 +114,8 @@ class Conversation(smtp.ESMTP):
         self._data_patience = settings.data_timeout
         self._pumping = False
         self._paused = False
+        self._unheard = False
+        self._turn = Phase.COMMAND
 
     # -- what a subclass adds
 
@@ -135,6 +146,7 @@ class Conversation(smtp.ESMTP):
 
     def connectionMade(self) -> None:
         peer.set_no_delay(self.transport)
+        self.transport.registerProducer(self, True)
         self.factory.opened(self, self._client.ip)
         self._port = ports.rules_of(self._settings, peer.textual(self.transport.getHost())[1])
         secure = INegotiated.providedBy(self.transport)  # an embedding application's TLS
@@ -172,6 +184,7 @@ class Conversation(smtp.ESMTP):
         told = self._session.client
         self._client = attrs.evolve(self._client, name=told.name, tls=True)
         self._session = self.factory.session(self._client)
+        self._unheard = False  # the producer is registered anew
         self._begin_tls()
         self._await(Phase.COMMAND)
 
@@ -204,7 +217,7 @@ class Conversation(smtp.ESMTP):
         """
         if self.phase is Phase.CLOSING:
             peer.close(self.transport)
-        elif self.phase is not Phase.ANSWERING or not self._unread.end_with_quit:
+        elif not (self.phase in WAITING and self._unread.end_with_quit):
             self._close()
 
     def writeConnectionLost(self) -> None:
@@ -224,7 +237,8 @@ class Conversation(smtp.ESMTP):
 
     def shut_down(self) -> None:
         """Close as soon as no transaction is in progress."""
-        if self.phase in (Phase.COMMAND, Phase.LOGIN) and not self.in_transaction:
+        between = self.phase in (Phase.COMMAND, Phase.LOGIN, Phase.UNHEARD)
+        if between and not self.in_transaction:
             self._send_and_close(answers.SHUTTING_DOWN)
 
     def _close(self, closing: Callable[[Any], None] = peer.close) -> None:
@@ -232,6 +246,7 @@ class Conversation(smtp.ESMTP):
             return
         self.phase = Phase.CLOSING
         self._unread.clear()
+        self.transport.unregisterProducer()
         # A peer that does not read would hold the socket for ever.
         self._watch.arm(CLOSE_DEADLINE)
         closing(self.transport)
@@ -366,13 +381,32 @@ class Conversation(smtp.ESMTP):
             self._await(phase)
 
     def _await(self, phase: Phase) -> None:
-        """The client's turn."""
+        """The client's turn; where it has answers to read, that comes first."""
+        if self._unheard and phase is not Phase.DATA:
+            self._turn, phase = phase, Phase.UNHEARD
         self.phase = phase
         self._watch.arm(self._data_patience if phase is Phase.DATA else self._patience)
         if phase is Phase.COMMAND and self.factory.draining:
             self.shut_down()
         if self._unread and not self._pumping:
             self._pump()
+
+    # -- what the transport asks of one that writes to it (IPushProducer)
+
+    def pauseProducing(self) -> None:
+        """So many answers wait to be sent that no further command is taken."""
+        self._unheard = True
+
+    def resumeProducing(self) -> None:
+        """They have been sent."""
+        self._unheard = False
+        if self.phase is Phase.UNHEARD:
+            self.phase = self._turn
+            if self._unread and not self._pumping:
+                self._pump()
+
+    def stopProducing(self) -> None:
+        """``connectionLost`` sees to it."""
 
     def _send_and_close(self, reply: Reply) -> None:
         self.transport.write(reply.wire())

@@ -69,6 +69,7 @@ proxymap unix - - n - - proxymap
 error    unix - - n - - error
 retry    unix - - n - - error
 virtual  unix - n n - - virtual
+smtp     unix - - n - - smtp
 anvil    unix - - n - 1 anvil
 tlsmgr   unix - - n 1000? 1 tlsmgr
 postlog  unix-dgram n - n - 1 postlogd
@@ -92,7 +93,7 @@ class Postfix(Process):
         self._mail = folder / "mail"
         self._log = folder / "log" / "mail.log"
         _directories(folder)
-        self._write_config(folder, mailboxes, settings or {})
+        self._write_config(folder, mailboxes, dict(settings or {}))
         _create_queue(folder, self._config)
         environ = {"MAIL_CONFIG": str(self._config)}
         command = [str(DAEMONS / "master"), "-c", str(self._config), "-d"]
@@ -113,6 +114,13 @@ class Postfix(Process):
         return [file.read_bytes() for file in sorted(self._mail.glob(f"{mailbox}/new/*"))]
 
     @property
+    def queued(self) -> list[Path]:
+        """The messages in its queue, wherever in it they are."""
+        folders = ("maildrop", "hold", "incoming", "active", "deferred")
+        found = (file for name in folders for file in (self.folder / "queue" / name).rglob("*"))
+        return [file for file in found if file.is_file()]
+
+    @property
     def log(self) -> str:
         """Its mail log."""
         return self._log.read_text("utf-8", "backslashreplace") if self._log.exists() else ""
@@ -121,13 +129,17 @@ class Postfix(Process):
         return super().output() + self.log
 
     def _write_config(
-        self, folder: Path, mailboxes: tuple[str, ...], settings: Mapping[str, str]
+        self, folder: Path, mailboxes: tuple[str, ...], settings: dict[str, str]
     ) -> None:
         nobody = pwd.getpwnam("nobody")
         values = {"uid": nobody.pw_uid, "gid": nobody.pw_gid, "port": self.port}
         paths = {"folder": folder, "config": self._config, "daemons": DAEMONS}
-        more = "".join(f"{name} = {value}\n" for name, value in settings.items())
-        (self._config / "main.cf").write_text(MAIN.format(**values, **paths) + more)
+        lines = MAIN.format(**values, **paths).splitlines()
+        # Postfix warns of each key that is there twice, and hangs where it does so too often before
+        # its log is read.
+        main = dict(line.split(" =", 1) for line in lines) | settings
+        text = "".join(f"{name} = {value.strip()}\n" for name, value in main.items())
+        (self._config / "main.cf").write_text(text)
         (self._config / "master.cf").write_text(MASTER.format(**values))
         lines = [f"{name}@example.com {name}/\n" for name in mailboxes]
         (self._config / "mailboxes").write_text("".join(lines))

@@ -14,6 +14,9 @@ from twisted.trial.unittest import SkipTest
 PACKAGES = {
     "dovecot": "dovecot-core",
     "exim4": "exim4-daemon-heavy, unpacked by make peers",
+    "curl": "curl",
+    "msmtp": "msmtp",
+    "nmap": "nmap",
     "postfix": "postfix",
     "postconf": "postfix",
     "smtp-sink": "postfix",
