@@ -14,7 +14,8 @@ from smtpforward import answers
 from smtpforward.config.networks import Networks, network
 from smtpforward.config.settings import ClientTimeouts, Limits
 from smtpforward.reply import Reply
-from smtpforward.server.conversation import CLOSE_DEADLINE, UNREAD_LIMIT, Phase
+from smtpforward.server.conversation import CLOSE_DEADLINE, UNREAD_LIMIT
+from smtpforward.server.phase import Phase
 from tests.support import (
     GREETING,
     RECIPIENT,

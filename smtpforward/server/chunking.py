@@ -18,8 +18,9 @@ from smtpforward.envelope import Client
 from smtpforward.net.clock import Clock
 from smtpforward.reply import Reply
 from smtpforward.server.chunks import ChunkedArrival, Chunks, parse
-from smtpforward.server.conversation import Conversation, Phase
+from smtpforward.server.conversation import Conversation
 from smtpforward.server.data import Arrival
+from smtpforward.server.phase import Phase
 
 AnArrival = TypeVar("AnArrival", bound=Arrival)
 

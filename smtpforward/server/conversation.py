@@ -13,7 +13,6 @@ that breaks the rules of line ends is answered and cut off. Memory is bounded by
 of unread commands and 64 KiB of answers: while the client does not read them nothing is answered.
 """
 
-import enum
 from collections.abc import Callable
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -21,17 +20,11 @@ from typing import TYPE_CHECKING, Any
 import attrs
 from OpenSSL import SSL
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.interfaces import (
-    IHalfCloseableProtocol,
-    INegotiated,
-    IPushProducer,
-    ITLSTransport,
-)
+from twisted.internet.interfaces import INegotiated, ITLSTransport
 from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
 from twisted.mail import smtp
 from twisted.python.failure import Failure
-from zope.interface import implementer
 
 from smtpforward import answers
 from smtpforward.config.settings import Settings
@@ -41,7 +34,9 @@ from smtpforward.net import peer
 from smtpforward.net.clock import Clock, Watch
 from smtpforward.reply import Reply
 from smtpforward.server import ports, sasl
+from smtpforward.server.hearing import Hearing
 from smtpforward.server.lines import Breach, CommandLines
+from smtpforward.server.phase import Phase
 
 if TYPE_CHECKING:
     from smtpforward.server.factory import GatewayFactory
@@ -55,21 +50,6 @@ _BREACHES = {
     Breach.NEWLINE: answers.BARE_NEWLINE_IN_COMMAND,
     Breach.ENDLESS: answers.LINE_TOO_LONG,
 }
-
-
-class Phase(enum.Enum):
-    """What the next bytes from the client are."""
-
-    ANSWERING = "they wait: an answer is owed"
-    COMMAND = "a command line"
-    DATA = "message data"
-    CHUNK = "the octets of a chunk"
-    LOGIN = "a line of a login"
-    UNHEARD = "they wait: the client does not read its answers"
-    CLOSING = "of no interest any more"
-
-
-WAITING = frozenset({Phase.ANSWERING, Phase.UNHEARD})
 
 
 @lru_cache(maxsize=16)
@@ -87,8 +67,7 @@ def _method_name(protocol: Any, command: bytes) -> str | None:
     return next((name for name in names if hasattr(protocol, name)), None)
 
 
-@implementer(IPushProducer, IHalfCloseableProtocol)
-class Conversation(smtp.ESMTP):
+class Conversation(Hearing, smtp.ESMTP):
     """Reads commands and sends answers; a subclass knows the commands.
 
     :param client: who it is, as far as its address tells.
@@ -114,8 +93,6 @@ class Conversation(smtp.ESMTP):
         self._data_patience = settings.data_timeout
         self._pumping = False
         self._paused = False
-        self._unheard = False
-        self._turn = Phase.COMMAND
 
     # -- what a subclass adds
 
@@ -209,19 +186,6 @@ class Conversation(smtp.ESMTP):
         finally:
             self._close_content()
             self._log_out()
-
-    def readConnectionLost(self) -> None:
-        """The client sends no more. Exim says so behind the QUIT that it pipelines; it still reads.
-
-        Without a QUIT it has gone, as far as anyone can tell, and so has its transaction.
-        """
-        if self.phase is Phase.CLOSING:
-            peer.close(self.transport)
-        elif not (self.phase in WAITING and self._unread.end_with_quit):
-            self._close()
-
-    def writeConnectionLost(self) -> None:
-        """Our half is closed, as ``close_lingering`` has it; the client's is awaited."""
 
     def timeoutConnection(self) -> None:
         self._send_and_close(answers.IDLE_TOO_LONG)
@@ -390,23 +354,6 @@ class Conversation(smtp.ESMTP):
             self.shut_down()
         if self._unread and not self._pumping:
             self._pump()
-
-    # -- what the transport asks of one that writes to it (IPushProducer)
-
-    def pauseProducing(self) -> None:
-        """So many answers wait to be sent that no further command is taken."""
-        self._unheard = True
-
-    def resumeProducing(self) -> None:
-        """They have been sent."""
-        self._unheard = False
-        if self.phase is Phase.UNHEARD:
-            self.phase = self._turn
-            if self._unread and not self._pumping:
-                self._pump()
-
-    def stopProducing(self) -> None:
-        """``connectionLost`` sees to it."""
 
     def _send_and_close(self, reply: Reply) -> None:
         self.transport.write(reply.wire())

@@ -17,10 +17,10 @@ from smtpforward.net.clock import Clock
 from smtpforward.reply import Reply
 from smtpforward.server import parameters, ports
 from smtpforward.server.chunking import Chunking
-from smtpforward.server.conversation import Phase
 from smtpforward.server.data import Arrival
 from smtpforward.server.lines import Breach
 from smtpforward.server.login import Login
+from smtpforward.server.phase import Phase
 from smtpforward.server.sasl import Exchange
 
 

@@ -5,6 +5,7 @@ from tests.guards import Guard
 MODULE = "tests.test_traps_server"
 PROTOCOL = "smtpforward/server/protocol.py"
 CONVERSATION = "smtpforward/server/conversation.py"
+HEARING = "smtpforward/server/hearing.py"
 FACTORY = "smtpforward/server/factory.py"
 END_OF_DATA = "smtpforward/server/endofdata.py"
 ANSWERS = "smtpforward/answers.py"
@@ -34,19 +35,19 @@ OFFERED = '            b"PIPELINING": None,\n'
 GUARDS = [
     Guard(
         "tests.test_server_halfclosed.HalfClosedTests.test_quit_is_pipelined",
-        CONVERSATION,
+        HEARING,
         "        elif not (self.phase in WAITING and self._unread.end_with_quit):\n",
         "        else:\n",
     ),
     Guard(
         "tests.test_server_halfclosed.HalfClosedTests.test_without_quit",
-        CONVERSATION,
+        HEARING,
         "        elif not (self.phase in WAITING and self._unread.end_with_quit):\n",
         "        elif self.phase not in WAITING:\n",
     ),
     Guard(
         "tests.test_server_halfclosed.HalfClosedTests.test_asked_for",
-        CONVERSATION,
+        HEARING,
         "@implementer(IPushProducer, IHalfCloseableProtocol)\n",
         "@implementer(IPushProducer)\n",
     ),
