@@ -1,17 +1,21 @@
-"""Pure accounts: what one connection may still do wrong, and how many connections there may be.
+"""Accounts: what a client may still do wrong, and how many connections there may be.
 
 An account holds counts and no bounds: those are asked for when a decision is due, so that settings
 may change in between.
 """
 
 import ipaddress
+from collections import OrderedDict, deque
 from functools import lru_cache
 
 from smtpforward import answers
 from smtpforward.config.settings import Limits, Settings
+from smtpforward.net.clock import Clock
 from smtpforward.reply import Reply
 
 IPV6_PREFIX = 64  # what one customer has
+MAX_ORIGINS = 10_000
+STRIKES_FOR = 600.0
 # Listening sockets, logs, the reactor's own, threads' pipes, files that are read.
 RESERVED_DESCRIPTORS = 32
 
@@ -49,12 +53,14 @@ class ConnectionCount:
     """How many clients there are, in all and from each address.
 
     :param most: how many there may be where the settings do not say it; ``None`` for any number.
+    :ivar strikes: the wrong commands of late.
     """
 
-    __slots__ = ("_by_origin", "_most", "total")
+    __slots__ = ("_by_origin", "_most", "strikes", "total")
 
-    def __init__(self, most: int | None = None) -> None:
+    def __init__(self, clock: Clock, most: int | None = None) -> None:
         self.total = 0
+        self.strikes = Strikes(clock, STRIKES_FOR)
         self._by_origin: dict[str, int] = {}
         self._most = most
 
@@ -64,10 +70,13 @@ class ConnectionCount:
         most = limits.connections or self._most
         if most is not None and self.total >= most:
             return answers.TOO_MANY_CONNECTIONS
-        if limits.connections_per_ip is None or ip == "local" or ip in settings.access.relays:
+        here, wrong = limits.connections_per_ip, limits.errors_per_ip
+        if (here is None and wrong is None) or ip == "local" or ip in settings.access.relays:
             return None
-        if self._by_origin.get(origin_of(ip), 0) >= limits.connections_per_ip:
+        if here is not None and self._by_origin.get(origin_of(ip), 0) >= here:
             return answers.TOO_MANY_FROM_HERE
+        if wrong is not None and self.strikes.reached(ip, wrong):
+            return answers.TOO_MANY_ERRORS_FROM_HERE
         return None
 
     def add(self, ip: str) -> None:
@@ -85,6 +94,37 @@ class ConnectionCount:
             self._by_origin[origin] = left
         else:
             del self._by_origin[origin]
+
+
+class Strikes:
+    """How often clients from each address have done wrong of late; bounded: the oldest goes.
+
+    :param window: seconds that each time counts.
+    """
+
+    __slots__ = ("_clock", "_times", "_window")
+
+    def __init__(self, clock: Clock, window: float) -> None:
+        self._clock = clock
+        self._window = window
+        self._times: OrderedDict[str, deque[float]] = OrderedDict()
+
+    def note(self, ip: str, most: int) -> None:
+        """One more from ``ip``; of those beyond ``most`` the oldest need not be known."""
+        origin = origin_of(ip)
+        times = self._times.get(origin)
+        if times is None or times.maxlen != most:
+            times = deque(times or (), most)
+        times.append(self._clock.seconds())
+        self._times[origin] = times
+        self._times.move_to_end(origin)
+        if len(self._times) > MAX_ORIGINS:
+            self._times.popitem(last=False)
+
+    def reached(self, ip: str, most: int) -> bool:
+        """Whether there have been ``most`` within the window."""
+        times = self._times.get(origin_of(ip), ())
+        return len(times) >= most and times[-most] > self._clock.seconds() - self._window
 
 
 @lru_cache(maxsize=4096)

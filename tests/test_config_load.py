@@ -122,6 +122,7 @@ class GoodTests(DirectoryCase):
                 "[main]\nspool_after=8\ninactivity_timeout=7.5\nforce_shutdown_timeout=6\n"
                 "[max]\nline_length=600\nrecipients=3\nunrecognized_commands=2\n"
                 "header_bytes=10\nconnections=11\nconnections_per_ip=12\nmemory=0\n"
+                "errors_per_ip=13\n"
                 "[headers]\nmax_received=4\n[timeouts]\nfirst_command=13\ncommand=14.5\n"
             ),
             smtp_forward_ini=(
@@ -135,7 +136,7 @@ class GoodTests(DirectoryCase):
         self.assertEqual(
             settings.listen, ("tcp:0:interface=127.0.0.1", "tcp6:2525:interface=\\:\\:1")
         )
-        self.assertEqual(settings.limits, Limits(9, 8, 600, 3, 1, 2, 4, 10, 11, 12, 0))
+        self.assertEqual(settings.limits, Limits(9, 8, 600, 3, 1, 2, 4, 10, 11, 12, 13, 0))
         self.assertEqual(settings.timeouts, ClientTimeouts(13.0, 14.5, None))
         self.assertEqual(
             (settings.first_command_timeout, settings.command_timeout, settings.data_timeout),

@@ -32,6 +32,7 @@ def limits(server: Reading) -> Limits:
         header_bytes=most["header_bytes"],
         connections=most["connections"],
         connections_per_ip=most["connections_per_ip"],
+        errors_per_ip=most["errors_per_ip"],
         memory=most["memory"],
     )
 

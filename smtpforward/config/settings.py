@@ -22,6 +22,7 @@ class Limits:
     :ivar header_bytes: of a message's header.
     :ivar connections: of all clients at once; ``None``: what the descriptors allow.
     :ivar connections_per_ip: of clients from one address that do not relay; ``None``: any number.
+    :ivar errors_per_ip: wrong commands of those in ten minutes; ``None``: any number.
     :ivar memory: bytes of all messages that are in memory at once.
     """
 
@@ -35,6 +36,7 @@ class Limits:
     header_bytes: int = 1048576
     connections: int | None = None
     connections_per_ip: int | None = None
+    errors_per_ip: int | None = None
     memory: int = 268435456
 
 

@@ -60,6 +60,7 @@ unrecognized_commands = whole(1, default=10)
 header_bytes = whole(1, unit=bytes, default=1048576)
 connections = whole(1, default=None)
 connections_per_ip = whole(1, default=None)
+errors_per_ip = whole(1, 10000, default=None)
 memory = whole(0, unit=bytes, default=268435456)
 [headers]
 max_received = whole(1, default=100)

@@ -329,6 +329,8 @@ class Conversation(Hearing, smtp.ESMTP):
     def _reply(self, reply: Reply) -> None:
         """Answer a command, and count it where it was wrong."""
         last = self._errors.spend(reply) if reply.code >= 500 else None
+        if reply.code >= 500 and (most := self._settings.limits.errors_per_ip) is not None:
+            self.factory.connections.strikes.note(self._client.ip, most)
         if last is None:
             self._send(reply)
         else:

@@ -60,7 +60,7 @@ class GatewayFactory(smtp.SMTPFactory):
         self.mechanisms: tuple[str, ...] = ()
         self.failed_logins = FailedLogins(clock)
         self.memory = Memory()
-        self.connections = ConnectionCount(most)
+        self.connections = ConnectionCount(clock, most)
         self.turned_away = 0
         self._given_portal = portal
         self._settings: Settings | None = None

@@ -19,6 +19,7 @@ from tests.peers.wait import until
 
 FULL = "421 4.3.2 too many connections, try again later"
 TOO_MANY = "421 4.7.0 too many connections from your address"
+STRIKES = "421 4.7.0 too many errors from your address, try again later"
 ELSEWHERE = "127.0.0.9"
 FLOOD = 300
 
@@ -77,6 +78,15 @@ class ConnectionsTests(ForwardingCase):
         for _ in range(2):
             await self.assert_welcome(gateway)
         await self.assert_turned_away(gateway, TOO_MANY)
+        await self.assert_welcome(gateway, ELSEWHERE)
+
+    async def test_errors_of_an_address(self) -> None:
+        """After so many wrong commands its next connection is turned away; others are not."""
+        gateway = self.limited("errors_per_ip=3")
+        client = await self.assert_welcome(gateway)
+        for _ in range(3):
+            await deferToThread(client.ask, "NONSENSE")
+        await self.assert_turned_away(gateway, STRIKES)
         await self.assert_welcome(gateway, ELSEWHERE)
 
     async def test_who_relays(self) -> None:
