@@ -64,6 +64,9 @@ COMMANDS = st.one_of(
     st.binary(max_size=20).map(b"MAIL FROM:<".__add__),
     st.binary(max_size=20).map(b"RCPT TO:<b@example.com> ".__add__),
 )
+LOGINS = st.sampled_from(
+    [b"AUTH PLAIN " + GOOD_LOGIN, b"AUTH PLAIN", b"AUTH LOGIN", b"AUTH PLAIN AGFubmEAeA=="]
+)
 LOGIN_LINES = st.sampled_from(
     [GOOD_LOGIN, b"AGFubmEAeA==", b"YW5uYQ==", b"Z2VoZWlt", b"*", b"", b"=", b"!", b"z" * 13000]
 ) | st.binary(max_size=12)
@@ -462,6 +465,28 @@ class EdgeMachine(RuleBasedStateMachine):
         """A client does not wait for answers."""
         waiting = [s for s in self.here if s.model.waits is Waits.ANSWERING]
         data.draw(st.sampled_from(waiting)).says([line * 20] * 5)
+
+    @property
+    def clear(self) -> list[Speaker]:
+        """Who may begin TLS."""
+        offered = [s for s in self.here if s.model.rules.starttls and not s.model.tls]
+        return [s for s in offered if s.model.waits is Waits.COMMAND]
+
+    @precondition(lambda self: self.clear)
+    @rule(data=st.data(), behind=st.sampled_from([b""] * 3 + [b"NOOP\r\n", b"x"]), cuts=CUTS)
+    def start_tls(self, data: st.DataObject, behind: bytes, cuts: list[int]) -> None:
+        """A client asks for TLS; what stands behind it is said in the clear."""
+        speaker = data.draw(st.sampled_from(self.clear))
+        speaker.says(split(b"STARTTLS\r\n" + behind, cuts))
+
+    @precondition(lambda self: self.given.logins and self.here)
+    @rule(data=st.data(), lines=st.lists(LOGINS | LOGIN_LINES, max_size=4))
+    def log_in(self, data: st.DataObject, lines: list[bytes]) -> None:
+        """A client says hello, then tries to log in."""
+        speaker = data.draw(st.sampled_from(self.here))
+        if not speaker.model.hello:
+            speaker.says([NEXT[0] + b"\r\n"])
+        speaker.says([line + b"\r\n" for line in lines])
 
     @precondition(lambda self: len(self.speakers) > 1 and self.here)
     @rule(data=st.data())
