@@ -256,6 +256,14 @@ class Speaker:
             self.follow()
             assert len(self.protocol._unread) <= UNREAD_LIMIT + len(piece)
 
+    def fire(self, session: PlannedSession, question: Question, plan: str) -> None:
+        """The session answers what it was asked earlier."""
+        before = len(self._sessions)
+        session.fire(question, plan)
+        self.owns(self._sessions[before:])
+        self.follow()
+        self.pour()
+
     def lose(self) -> None:
         """The connection ends."""
         self.lost = True
@@ -515,13 +523,11 @@ class EdgeMachine(RuleBasedStateMachine):
             self._answer(session, question, "yes")
 
     def _answer(self, session: PlannedSession, question: Question, plan: str) -> None:
-        before = len(self.sessions)
-        session.fire(question, plan)
         speaker = next((s for s in self.here if session in s.mine), None)
-        if speaker is not None:
-            speaker.owns(self.sessions[before:])
-            speaker.follow()
-            speaker.pour()
+        if speaker is None:
+            session.fire(question, plan)
+        else:
+            speaker.fire(session, question, plan)
 
     @rule(seconds=st.sampled_from([1, 1, 2, 5, 9, 10, 29, 30, 61, 300]))
     def wait(self, seconds: int) -> None:

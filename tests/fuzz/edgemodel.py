@@ -142,6 +142,11 @@ class EdgeModel:
         """Whether MAIL has been taken, and its transaction not ended."""
         return self.sender
 
+    @property
+    def sleeps(self) -> bool:
+        """Whether an answer waits for its time."""
+        return isinstance(self.asked, Sleep)
+
     def feed(self, data: bytes) -> None:
         """The client has said ``data`` in one segment."""
         if self.waits is Waits.CLOSING:
