@@ -17,7 +17,7 @@ UNAVAILABLE = 69
 CORPUS = Path(__file__).parent / "corpus"
 KEPT = Path("build") / "fuzz"
 # How many inputs of each take about a second, so that a seeded run takes about its time.
-A_SECOND = {"edge": 400, "replies": 1500, "settings": 100}
+A_SECOND = {"edge": 600, "replies": 2500, "settings": 70}
 
 
 def arguments(target: str, seconds: int, seed: str, kept: str) -> list[str]:

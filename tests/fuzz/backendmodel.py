@@ -24,6 +24,7 @@ OFFERS = (
 _MAIL = re.compile(rb"MAIL FROM:<j(\d+)@example\.org>(?: SIZE=\d+)?")
 _RCPT = re.compile(rb"RCPT TO:<j(\d+)r(\d+)@example\.com>")
 _END = b"\r\n.\r\n"
+NO_REPLIES = {"garbage": b"hello\x00", "short": b"25 ok", "beyond": b"650 ok", "sign": b"+250 ok"}
 
 
 @attrs.define(eq=False)
@@ -147,7 +148,11 @@ class Backend:
     def _hear_data(self, line: bytes) -> None:
         sent = self._now_in.sent
         assert sent is not None
-        assert len(self._now_in.asked) == len(sent.job.envelope.recipients)
+        asked, taken = self._now_in.asked, self._now_in.taken
+        assert len(asked) == len(sent.job.envelope.recipients)
+        if len(asked) > 1:
+            assert not self.owed, "with several the data waits for the answers"
+            assert taken == set(asked) or (taken and not sent.job.atomic)
         self.owed.append(b"DATA")
 
     def _hear_content(self) -> bool:
@@ -180,7 +185,7 @@ class Backend:
             return _words(b"", kind)
         command = self.owed.popleft()
         said = self._says(command, kind)
-        if kind in ("garbage", "closing", "odd"):
+        if kind in ("closing", "odd", *NO_REPLIES):
             self.lied = True
             if kind == "closing":
                 self._note(421)
@@ -232,7 +237,7 @@ def _words(command: bytes, kind: str) -> bytes:
         "never": b"550-5.1.1 no\r\n550 5.1.1 never",
         "command": b"502 5.5.1 what",
         "closing": b"421 4.3.2 closing",
-        "garbage": b"hello\x00",
+        **NO_REPLIES,
         "odd": b"250 unexpected" if command == b"DATA" else b"354 unexpected",
     }
     return lines[kind] + b"\r\n"

@@ -27,9 +27,13 @@ def one(data: bytes) -> None:
         try:
             settings = config.load(directory, hostname=lambda: "host.example", now=lambda: NOW)
         except config.ConfigurationError as error:
-            lines = str(error).split("\n")
-            assert len(lines) == len(error.problems) > 0
-            assert all(line.isprintable() and directory in line for line in lines)
-        else:
-            assert all(warning.isprintable() for warning in settings.warnings)
-            assert settings.limits.bytes > 0
+            _check(error, directory)
+            return
+        assert all(warning.isprintable() for warning in settings.warnings)
+        assert settings.limits.bytes > 0
+
+
+def _check(error: config.ConfigurationError, directory: str) -> None:
+    lines = str(error).split("\n")
+    assert len(lines) == len(error.problems) > 0
+    assert all(line.isprintable() and directory in line for line in lines)
