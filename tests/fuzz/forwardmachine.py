@@ -73,9 +73,12 @@ class ForwardMachine(RuleBasedStateMachine):
 
     def _make(self, count: int, atomic: bool, spooled: bool) -> Sent:
         number = len(self.jobs)
-        message = b"Subject: %d\r\n\r\n..dot\r\nbody of %d\r\n" % (number, number)
-        content = Content("/tmp", 0 if spooled else 1000, Form.WIRE)
-        content.append(message)
+        message = b"..Subject: %d\r\n\r\n..\r\nbody of %d\r\n" % (number, number)
+        if spooled or number % 2:
+            content = Content("/tmp", 0 if spooled else 1000, Form.WIRE)
+            content.append(message)
+        else:
+            content = Content.from_plain(message.replace(b"..", b"."))
         envelope = Envelope(
             Address(b"j%d" % number, b"example.org"),
             tuple(
