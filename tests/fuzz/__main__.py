@@ -7,9 +7,11 @@ for a crash, whose input is then in ``build/fuzz``.
 """
 
 import importlib
+import io
 import sys
 import tempfile
 from collections.abc import Sequence
+from contextlib import redirect_stderr
 from pathlib import Path
 
 UNAVAILABLE = 69
@@ -44,8 +46,8 @@ def main(argv: Sequence[str]) -> int:
             file=sys.stderr,
         )
         return UNAVAILABLE
-    with atheris.instrument_imports(include=["smtpforward"]):
-        # Only what is imported in here is watched by the fuzzer.
+    with redirect_stderr(io.StringIO()), atheris.instrument_imports(include=["smtpforward"]):
+        # Only what is imported in here is watched by the fuzzer, which names each module.
         module = importlib.import_module(f"tests.fuzz.targets.{target}")
     kept = KEPT / target
     kept.mkdir(parents=True, exist_ok=True)

@@ -244,6 +244,13 @@ class ForwardMachine(RuleBasedStateMachine):
         self._hear()
 
     @precondition(lambda self: any(backend.wire.producer for backend in self.alive))
+    @rule(data=st.data(), kind=KINDS)
+    def interrupt(self, data: st.DataObject, kind: str) -> None:
+        """A backend speaks while a message is on its way to it."""
+        backend = data.draw(st.sampled_from([b for b in self.alive if b.wire.producer]))
+        self._reply(backend, [kind], 0)
+
+    @precondition(lambda self: any(backend.wire.producer for backend in self.alive))
     @rule(data=st.data())
     def pull(self, data: st.DataObject) -> None:
         """A transport has room for more of a message."""
@@ -255,8 +262,8 @@ class ForwardMachine(RuleBasedStateMachine):
             self._hear()
 
     @precondition(lambda self: self.dialled or self.alive)
-    @rule(data=st.data(), at=st.integers(0, 7), kind=KINDS)
-    def go_on(self, data: st.DataObject, at: int, kind: str) -> None:
+    @rule(data=st.data(), at=st.integers(0, 7), kind=KINDS, pulls=st.booleans())
+    def go_on(self, data: st.DataObject, at: int, kind: str, pulls: bool) -> None:
         """A backend answers one command after the other, one of them not well."""
         for index in self.dialled:
             self._connect(index, "yes")
@@ -266,7 +273,8 @@ class ForwardMachine(RuleBasedStateMachine):
         for number in range(8):
             if backend.owed:
                 self._reply(backend, [kind if number == at else "good"], 0)
-                self._pull(backend)
+                if pulls:
+                    self._pull(backend)
 
     @precondition(lambda self: self.backends)
     @rule(data=st.data(), reset=st.booleans())
