@@ -23,7 +23,7 @@ UNPACKED := /usr/local/lib/smtpforward-peers
 EXIM := exim4-daemon-heavy
 EXIM_USER := Debian-exim
 
-.PHONY: demo test load check guards fuzz peers clean
+.PHONY: demo test load fault-matrix kill check guards fuzz peers clean
 
 demo: $(VENV)/.installed
 	$(BIN)/smtpforward demo $(ARGS)
@@ -34,6 +34,16 @@ test: $(VENV)/.installed-test
 load: export SMTPFORWARD_FULL = 1
 load: $(VENV)/.installed-test
 	$(BIN)/python $(TRIAL) tests.integration.test_smtp_source tests.integration.test_reload
+
+# Each fault of a backend, and what a sender hears of it: writes docs/fault-matrix.md.
+fault-matrix: export SMTPFORWARD_WRITE = 1
+fault-matrix: $(VENV)/.installed-test
+	$(BIN)/python $(TRIAL) tests.integration.test_fault_matrix
+
+# The gateway is killed fifty times under load: what had a 250 is at the backend.
+kill: export SMTPFORWARD_FULL = 1
+kill: $(VENV)/.installed-test
+	$(BIN)/python $(TRIAL) tests.integration.test_kill
 
 # Takes the guard behind each known trap out of a copy of the tree: its test must fail there.
 guards: $(VENV)/.installed-test

@@ -1,12 +1,14 @@
 """The grammar of paths and parameters in MAIL and RCPT (RFC 5321 4.1.2, 4.1.1.11).
 
 Lenient where mail practice is: blanks after the colon, missing angle brackets, dots in any place
-of a local part, underscores in domains. Strict where another server could read it differently:
-no control character and no unprintable octet passes, quoted or not. Source routes are dropped.
+of a local part, underscores in domains, local parts of more than 64 octets (rewritten senders and
+encoded addresses have them). Strict where another server could read it differently: no control
+character and no unprintable octet passes, quoted or not. A path has at most 256 octets, which
+leaves a domain less than its 255. Source routes are dropped. UTF-8 (RFC 6531) passes where SMTPUTF8
+was asked for, as far as ``utf8.py`` lets it.
 """
 
 import enum
-import ipaddress
 import re
 from collections.abc import Mapping
 from functools import lru_cache
@@ -14,21 +16,22 @@ from types import MappingProxyType
 
 from attrs import frozen
 
-from smtpforward.envelope import NULL_SENDER, Address
+from smtpforward import utf8
+from smtpforward.envelope import ATEXT, NULL_SENDER, Address
 
-_ATEXT = rb"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]"
-_QUOTED = rb'"(?:[\x20\x21\x23-\x5b\x5d-\x7e]|\\[\x20-\x7e])*"'
-_NAME = rb"[A-Za-z0-9_](?:[A-Za-z0-9_-]*[A-Za-z0-9_])?"
+_QUOTED = rb'"(?:[\x20\x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\x20-\x7e])*"'
+_NAME = rb"[A-Za-z0-9_\x80-\xff](?:[A-Za-z0-9_\x80-\xff-]*[A-Za-z0-9_\x80-\xff])?"
 _DOMAIN = rb"%b(?:\.%b)*" % (_NAME, _NAME)
 _LITERAL = rb"\[[A-Za-z0-9:.]+\]"
-_MAILBOX = rb"(%b+|%b)(?:@(%b|%b))?" % (_ATEXT, _QUOTED, _DOMAIN, _LITERAL)
+_MAILBOX = rb"(%b+|%b)(?:@(%b|%b))?" % (ATEXT, _QUOTED, _DOMAIN, _LITERAL)
 _ROUTE = rb"(?:@%b(?:,@%b)*:)?" % (_DOMAIN, _DOMAIN)
 _PATH = re.compile(
     rb"(?:FROM|TO):[ \t]*(?:<%b%b>|(<>)|%b)(?:[ \t]+(.*))?" % (_ROUTE, _MAILBOX, _MAILBOX),
     re.IGNORECASE | re.DOTALL,
 )
-_PARAMETER = re.compile(rb"([A-Za-z0-9][A-Za-z0-9-]*)(?:=([\x21-\x7e]+))?")
-MAX_DOMAIN = 255
+_PARAMETER = re.compile(rb"([A-Za-z0-9][A-Za-z0-9-]*)(?:=([^\x00-\x20\x7f]+))?")
+_NONE: Mapping[bytes, bytes] = MappingProxyType({})
+MAX_PATH = 256  # in octets, its brackets counted (RFC 5321 4.5.3.1.3)
 
 
 class Fault(enum.Enum):
@@ -37,6 +40,7 @@ class Fault(enum.Enum):
     SYNTAX = "syntax"
     NON_ASCII = "non-ascii"
     NO_DOMAIN = "no domain"
+    LENGTH = "length"
     PARAMETERS = "parameters"
 
 
@@ -50,16 +54,34 @@ class Path:
 
 @lru_cache(maxsize=2048)
 def parse_sender(argument: bytes) -> Path | Fault:
-    """The argument of MAIL: ``FROM:<...> ...``."""
+    """The argument of MAIL: ``FROM:<...> ...``. Outside ASCII only with the parameter SMTPUTF8."""
     parsed = _parse(argument, b"F")
+    if not argument.isascii() and not _asks_for_utf8(argument, parsed):
+        return Fault.NON_ASCII
     if isinstance(parsed, Path) and parsed.address.local and not parsed.address.domain:
         return Fault.NO_DOMAIN
     return parsed
 
 
+def _asks_for_utf8(argument: bytes, parsed: Path | Fault) -> bool:
+    if isinstance(parsed, Path):
+        return b"SMTPUTF8" in parsed.parameters
+    return b" SMTPUTF8" in argument.upper()
+
+
 @lru_cache(maxsize=2048)
 def parse_recipient(argument: bytes) -> Path | Fault:
     """The argument of RCPT: ``TO:<...> ...``. Only ``postmaster`` goes without a domain."""
+    return _parse_recipient(argument) if argument.isascii() else Fault.NON_ASCII
+
+
+@lru_cache(maxsize=256)
+def parse_utf8_recipient(argument: bytes) -> Path | Fault:
+    """The argument of RCPT in a transaction with SMTPUTF8."""
+    return _parse_recipient(argument)
+
+
+def _parse_recipient(argument: bytes) -> Path | Fault:
     parsed = _parse(argument, b"T")
     if not isinstance(parsed, Path) or parsed.address.domain:
         return parsed
@@ -69,10 +91,10 @@ def parse_recipient(argument: bytes) -> Path | Fault:
 
 
 def _parse(argument: bytes, first: bytes) -> Path | Fault:
-    if not argument.isascii():
-        return Fault.NON_ASCII
     match = _PATH.fullmatch(argument)
     if match is None or argument[:1].upper() != first:
+        return Fault.SYNTAX
+    if not argument.isascii() and not utf8.is_fit(argument):
         return Fault.SYNTAX
     parameters = _parameters(match[6])
     if parameters is None:
@@ -80,30 +102,28 @@ def _parse(argument: bytes, first: bytes) -> Path | Fault:
     if match[3]:
         return Path(NULL_SENDER, parameters)
     local, domain = match[1] or match[4], match[2] or match[5] or b""
-    if len(domain) > MAX_DOMAIN or (domain.startswith(b"[") and not _is_literal(domain[1:-1])):
-        return Fault.SYNTAX
-    return Path(Address(local, domain), parameters)
-
-
-def _is_literal(text: bytes) -> bool:
-    """Whether ``text`` is the inside of an address literal (RFC 5321 4.1.3)."""
-    name = text.decode("ascii")
+    if len(local) + len(domain) + 3 > MAX_PATH:
+        return Fault.LENGTH
     try:
-        if name[:5].lower() == "ipv6:":
-            ipaddress.IPv6Address(name[5:])
-        else:
-            ipaddress.IPv4Address(name)
-    except ValueError:
-        return False
-    return True
+        return Path(Address(local, domain), parameters)
+    except ValueError:  # no U-label, or no address literal
+        return Fault.SYNTAX
 
 
 def _parameters(text: bytes | None) -> Mapping[bytes, bytes] | None:
+    if not text:
+        return _NONE
     found: dict[bytes, bytes] = {}
-    for word in (text or b"").split():
+    # No other blanks than these two: whatever split() takes for one is a control character.
+    for word in text.replace(b"\t", b" ").split(b" "):
+        if not word:
+            continue
         match = _PARAMETER.fullmatch(word)
-        if match is None or match[1].upper() in found:
+        if match is None:
             return None
-        found[match[1].upper()] = match[2] or b""
+        keyword = match[1].upper()
+        if keyword in found:
+            return None
+        found[keyword] = match[2] or b""
     # A parsed path is cached and shared.
     return MappingProxyType(found)

@@ -35,6 +35,8 @@ NESTED_MAIL = _reply(503, "5.5.1 a transaction is in progress already")
 MAIL_FIRST = _reply(503, "5.5.1 send MAIL first")
 RCPT_FIRST = _reply(503, "5.5.1 no valid recipients")
 IMPROPER_PIPELINING = _reply(503, "5.5.1 improper command pipelining")
+CHUNKS_BEGUN = _reply(503, "5.5.1 chunks have begun: BDAT LAST or RSET ends them")
+BAD_CHUNK = _reply(501, "5.5.4 BDAT needs a number of octets, and nothing else but LAST")
 NO_PARAMETERS = _reply(501, "5.5.4 this command takes no parameters")
 UNKNOWN_PARAMETER = _reply(555, "5.5.4 parameter not recognized or not offered")
 BAD_PARAMETER = _reply(501, "5.5.4 bad value of a parameter")
@@ -81,14 +83,16 @@ OTHER_ROUTE = _reply(452, "4.5.3 another route: send this recipient in the next 
 
 SENDER_FAULTS = {
     Fault.SYNTAX: _reply(501, "5.1.7 bad sender address syntax"),
-    Fault.NON_ASCII: _reply(553, "5.6.7 a sender outside ASCII is not accepted"),
+    Fault.NON_ASCII: _reply(553, "5.6.7 a sender outside ASCII needs SMTPUTF8"),
     Fault.NO_DOMAIN: _reply(553, "5.1.7 the sender needs a domain"),
+    Fault.LENGTH: _reply(501, "5.1.7 the sender address is too long"),
     Fault.PARAMETERS: _reply(501, "5.5.4 bad parameter syntax"),
 }
 RECIPIENT_FAULTS = {
     Fault.SYNTAX: _reply(501, "5.1.3 bad recipient address syntax"),
-    Fault.NON_ASCII: _reply(553, "5.6.7 a recipient outside ASCII is not accepted"),
+    Fault.NON_ASCII: _reply(553, "5.6.7 a recipient outside ASCII needs SMTPUTF8"),
     Fault.NO_DOMAIN: _reply(553, "5.1.3 the recipient needs a domain"),
+    Fault.LENGTH: _reply(501, "5.1.3 the recipient address is too long"),
     Fault.PARAMETERS: _reply(501, "5.5.4 bad parameter syntax"),
 }
 
@@ -105,12 +109,18 @@ _OWN = {
     Event.POOL_FULL: _reply(451, "4.3.2 all connections to the next server are busy"),
     Event.TOO_LARGE: _reply(552, "5.3.4 message too large for the next server"),
     Event.EIGHT_BIT: _reply(554, "5.6.3 the next server takes only messages of 7-bit text"),
+    Event.UTF8: _reply(553, "5.6.7 the next server takes no address or header outside ASCII"),
     Event.FAULT: LOCAL_FAULT,
 }
 _PARTLY_REFUSED = _reply(451, "4.5.3 not all recipients were accepted, send the message again")
 _SET_UP = _reply(451, "4.3.5 the next server and this one do not agree, try again later")
 SET_UP_EVENTS = frozenset({Event.LOOP, Event.TLS, Event.AUTH})
 SET_UP_CODES = frozenset({500, 502, 503, 504, 530, 534, 535, 538})
+
+
+def chunk_taken(octets: int) -> Reply:
+    """The answer to a chunk that is not the last."""
+    return _reply(250, f"2.0.0 {octets} octets")
 
 
 def signed(reply: Reply, transaction: str) -> Reply:

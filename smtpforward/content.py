@@ -140,6 +140,19 @@ class Content:
         yield self.prefix
         yield from self._stored() if self._form is Form.PLAIN else _unstuffed(self._stored())
 
+    def octets(self, most: int) -> bytes | None:
+        """The message in plain form, prefix first, in one piece.
+
+        ``None`` where that is more work than to send it in wire form: it is in a file, longer than
+        ``most`` bytes, or has stuffed dots.
+        """
+        if self._fd >= 0 or len(self.prefix) + self.size > most:
+            return None
+        stored = b"".join(self._chunks)
+        if self._form is Form.WIRE and (stored.startswith(b".") or b"\n." in stored):
+            return None
+        return self.prefix + stored
+
     def _stored(self) -> Iterator[bytes]:
         if self._fd < 0:
             yield from self._chunks

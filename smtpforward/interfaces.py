@@ -23,7 +23,8 @@ class ISession(Interface):
     Each method may answer at once or with a Deferred: ``None`` to go on, or a
     :class:`smtpforward.reply.Reply` that refuses. A failure is answered ``451 4.3.0``.
     The server protocol asks nothing while an answer is outstanding, except ``closed``. A reply of
-    421 ends the connection. For ``discarded``, ``reset`` and ``closed`` nobody waits.
+    421 ends the connection. For ``discarded``, ``reset`` and ``closed`` nobody waits; a failure
+    of the last two is only logged.
 
     After STARTTLS a new session takes the place of the one before, which is told ``closed``: its
     client is in the state that follows the greeting, and ``connected`` is not asked again.

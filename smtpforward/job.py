@@ -156,6 +156,7 @@ class Event(enum.Enum):
     POOL_FULL = "no connection became free in time"
     TOO_LARGE = "the message is larger than the backend takes"
     EIGHT_BIT = "the message holds 8-bit bytes, and the backend does not say that it takes them"
+    UTF8 = "an address, or the message, is outside ASCII, and the backend has no SMTPUTF8"
     FAULT = "a fault of the gateway's own"
 
 

@@ -6,7 +6,7 @@ a client or a backend said stands in it with control characters made visible.
 
 import itertools
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from attrs import define, field
 from twisted.logger import Logger, LogLevel
@@ -17,10 +17,17 @@ from smtpforward.job import Event, Outcome
 from smtpforward.reply import Reply
 
 # Unique on this host, also across restarts: the counter starts at the time.
-_numbers = itertools.count(time.time_ns() >> 10)
+_numbers: Iterator[int] = itertools.count(time.time_ns() >> 10)
+MAX_WORKERS = 256
 _log = Logger(namespace="smtpforward.mail")
 _STATUS = {2: "sent", 4: "deferred", 5: "bounced"}
 MAX_LOGGED_RECIPIENTS = 20
+
+
+def begin_ids(worker: int) -> None:
+    """Let this process give ids that no other worker of the gateway gives."""
+    global _numbers
+    _numbers = itertools.count((time.time_ns() >> 10) * MAX_WORKERS + worker, MAX_WORKERS)
 
 
 def new_id() -> str:

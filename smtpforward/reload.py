@@ -11,7 +11,7 @@ Where nothing can be watched the log says so, and SIGHUP remains.
 
 import enum
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from twisted.application.service import Service
@@ -25,6 +25,15 @@ from smtpforward.config.stamps import Stamps, changed, directories
 from smtpforward.net.watching import Watcher
 
 SETTLE = 1.0
+# What is not applied to a gateway that runs, in words.
+TAKES_A_RESTART = {"listen": "what is listened on", "nodes": "the number of worker processes"}
+
+
+def takes_a_restart(old: Settings, new: Settings) -> Iterator[str]:
+    """What differs in settings that hold from the start to the end."""
+    for part, words in TAKES_A_RESTART.items():
+        if getattr(old, part) != getattr(new, part):
+            yield words
 
 
 class Stage(enum.Enum):
@@ -129,7 +138,8 @@ class Reloader(Service):
         for problem in error.problems:
             self.log.error("{problem}", problem=str(problem))
         count = len(error.problems)
-        self.log.error("{count} problems: the settings stay as they were", count=count)
+        what = "1 problem" if count == 1 else f"{count} problems"
+        self.log.error("{what}: the settings stay as they were", what=what)
         self._done()
 
     def _fault(self, failure: Failure) -> None:

@@ -153,7 +153,7 @@ def select(routes: Routes, sender: Address, recipient: Address) -> tuple[Route, 
     elif routes.domain_selector == "rcpt_to":
         keys = (recipient.host,)
     else:
-        keys = (str(sender).lower(), sender.host) if sender.domain else ()
+        keys = (sender.mailbox, sender.host) if sender.domain else ()
     for key in keys:
         route = routes.sections.get(key)
         if route is not None:

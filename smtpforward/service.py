@@ -1,5 +1,6 @@
 """The twistd plugin's options and service: the only place where the parts are wired.
 
+With ``nodes`` it is the service of the parent, and each worker (``worker.py``) runs a ``Gateway``.
 Failure policy: settings that are wrong stop the start with exit code 78 and every problem on
 standard error, before anything listens; so does an address that cannot be listened on, with 1.
 """
@@ -8,14 +9,12 @@ import gc
 import os
 import resource
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 from attrs import fields
-from twisted.application.internet import StreamServerEndpointService
 from twisted.application.service import IService, MultiService
-from twisted.application.strports import service as listening_service
 from twisted.internet.defer import Deferred
 from twisted.internet.defer import TimeoutError as DeferredTimeout
 from twisted.internet.threads import deferToThreadPool
@@ -23,21 +22,25 @@ from twisted.logger import Logger
 from twisted.python import usage
 
 from smtpforward.client.connect import Connector
+from smtpforward.client.slots import Slots, own_slots
 from smtpforward.client.target import ForwardTarget
 from smtpforward.config import ConfigurationError, load
 from smtpforward.config.settings import Settings
 from smtpforward.dispatch import Dispatcher
-from smtpforward.job import TLS
+from smtpforward.facts import Fact
+from smtpforward.job import TLS, Server
 from smtpforward.learned import LearnedRefusals
 from smtpforward.limits import connections_within
 from smtpforward.logs import TextLog
 from smtpforward.net.clock import Clock, make_monotonic
+from smtpforward.net.listening import listening, ports
 from smtpforward.net.tls import ClientContexts
 from smtpforward.net.watching import Watcher
 from smtpforward.net.writethrough import WriteThroughReactor
 from smtpforward.record import new_id
-from smtpforward.reload import Hangup, Reloader
+from smtpforward.reload import TAKES_A_RESTART, Hangup, Reloader, takes_a_restart
 from smtpforward.server.factory import GatewayFactory
+from smtpforward.workers.parent import Parent
 
 EX_CONFIG = 78
 DEFAULT_DIRECTORY = "/etc/smtpforward"
@@ -45,8 +48,12 @@ QUIT_TIME = 10.0
 USES_TLS = frozenset({TLS.OFFERED, TLS.REQUIRED, TLS.IMPLICIT})
 # The parts of the settings that may change while the gateway runs.
 RELOADED = tuple(
-    part.name for part in fields(Settings) if part.eq and part.name not in ("listen", "warnings")
+    part.name
+    for part in fields(Settings)
+    if part.eq and part.name != "warnings" and part.name not in TAKES_A_RESTART
 )
+WORKER = "smtpforward.worker"
+SPARE_TIME = 5.0  # of a worker that ends, beyond what its gateway takes
 GC_THRESHOLD = 10_000
 
 
@@ -74,8 +81,9 @@ class Options(usage.Options):
 class Gateway(MultiService):
     """The whole gateway as one service.
 
-    :param listen: endpoint descriptions, in place of the settings' own.
+    :param listen: endpoints or descriptions of some, in place of the settings' own.
     :param clock: what is asked for the time with every read, where it is not ``reactor`` itself.
+    :param slots: how many connections to a backend are this process's, where there are several.
     :ivar factory: the edge. ``target``: the forwarding client with its pools.
     """
 
@@ -85,8 +93,9 @@ class Gateway(MultiService):
         self,
         settings: Settings,
         reactor: Any,
-        listen: Sequence[str] = (),
+        listen: Sequence[Any] = (),
         clock: Clock | None = None,
+        slots: Callable[[Server, int], Slots] = own_slots,
     ) -> None:
         MultiService.__init__(self)
         clock = clock or reactor
@@ -94,12 +103,23 @@ class Gateway(MultiService):
         self._reactor = reactor
         self._contexts = ClientContexts(settings.client_tls)
         self._connector = Connector(reactor, settings.own_name, self._contexts, clock)
-        self.target = ForwardTarget(self._connector, clock)
-        dispatcher = Dispatcher(self.target, LearnedRefusals(clock), clock)
+        self.target = ForwardTarget(self._connector, clock, slots)
+        self._learned = LearnedRefusals(clock)
+        dispatcher = Dispatcher(self.target, self._learned, clock)
         self._most = _most_connections()
         self.factory = GatewayFactory(settings, dispatcher, clock, most=self._most)
-        for description in listen or settings.listen:
-            listening_service(description, self.factory, reactor).setServiceParent(self)
+        for place in listen or settings.listen:
+            listening(place, self.factory, reactor).setServiceParent(self)
+
+    @property
+    def facts(self) -> Mapping[str, Fact]:
+        """What the processes of a gateway tell each other, by kind."""
+        return {
+            "learned refusals": self._learned,
+            "resting hosts": self.target.hosts,
+            "hosts without TLS": self.target.connector.clear,
+            "failed logins": self.factory.failed_logins,
+        }
 
     def startService(self) -> None:
         """Say what is unusual about the settings, and begin."""
@@ -142,17 +162,15 @@ class Gateway(MultiService):
             id=new_id(),
             parts=", ".join(parts) or "nothing",
         )
-        if settings.listen != old.listen:
-            self.log.warn("what is listened on has changed: that takes a restart")
+        for what in takes_a_restart(old, settings):
+            self.log.warn("{what} has changed: that takes a restart", what=what)
         self._warn()
         if "routes" in parts:
             self._say_where_to()
 
     def ports(self) -> list[Any]:
         """The listening ports, once they listen."""
-        services = [s for s in self if isinstance(s, StreamServerEndpointService)]
-        waiting: list[Any] = [service._waitingForPort for service in services]
-        return [deferred.result for deferred in waiting]
+        return ports(self)
 
     def stopService(self) -> "Deferred[None]":
         """Accept nothing more, let transactions in flight end, say good-bye to backends."""
@@ -196,32 +214,44 @@ def makeService(options: Options) -> IService:
             print(problem, file=sys.stderr)
         sys.exit(EX_CONFIG)
     make_monotonic(reactor)
-    # What is there by now stays, and what a message leaves is freed by its count of references:
-    # the collector need not look so often.
-    gc.freeze()
-    gc.set_threshold(GC_THRESHOLD, 20, 20)
-    gateway = Gateway(settings, WriteThroughReactor(reactor), options["listen"], clock=reactor)
+    own = WriteThroughReactor(reactor)
+    service: Gateway | Parent
+    if settings.nodes:
+        listen = options["listen"] or settings.listen
+        service = Parent(settings, own, listen, own, WORKER, QUIT_TIME + SPARE_TIME)
+    else:
+        spare_collector()
+        service = Gateway(settings, own, options["listen"], clock=reactor)
     log = TextLog()
     if options.parent is None or not options.parent.get("logger"):
-        log.setServiceParent(gateway)
-    _keep_up_to_date(gateway, directory, reactor, log)
-    return gateway
+        log.setServiceParent(service)
+    _keep_up_to_date(service, directory, reactor, log)
+    return service
 
 
-def _keep_up_to_date(gateway: Gateway, directory: str, reactor: Any, log: TextLog) -> None:
+def spare_collector() -> None:
+    """Let Python look for cycles less often.
+
+    What is there by now stays, and what a message leaves is freed by its count of references.
+    """
+    gc.freeze()
+    gc.set_threshold(GC_THRESHOLD, 20, 20)
+
+
+def _keep_up_to_date(service: Gateway | Parent, directory: str, reactor: Any, log: TextLog) -> None:
     """Have the directory read again when it changes, and on SIGHUP."""
     reloader = Reloader(
         partial(load, directory),
-        gateway.apply,
-        gateway.settings.files,
+        service.apply,
+        service.settings.files,
         reactor,
         partial(deferToThreadPool, reactor, reactor.getThreadPool()),
         Watcher(reactor),
     )
-    reloader.setServiceParent(gateway)
+    reloader.setServiceParent(service)
 
     def hang_up() -> None:
         log.reopen()
         reloader.reload()
 
-    Hangup(reactor, hang_up).setServiceParent(gateway)
+    Hangup(reactor, hang_up).setServiceParent(service)

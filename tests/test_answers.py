@@ -20,6 +20,7 @@ OWN = {
     Event.POOL_FULL: (451, b"4.3.2"),
     Event.TOO_LARGE: (552, b"5.3.4"),
     Event.EIGHT_BIT: (554, b"5.6.3"),
+    Event.UTF8: (553, b"5.6.7"),
     Event.FAULT: (451, b"4.3.0"),
 }
 NO_USER = Reply(550, (b"5.1.1 no such user",))

@@ -1,14 +1,18 @@
 """Opening one connection, on a reactor without sockets."""
 
+import errno
+
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
-from twisted.internet.error import ConnectionLost, NoRouteError
+from twisted.internet.error import ConnectBindError, ConnectionLost, NoRouteError
 from twisted.internet.error import ConnectionRefusedError as Refused
 from twisted.internet.error import TimeoutError as ConnectTimeout
 from twisted.internet.interfaces import IHostnameResolver
+from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from smtpforward.client.connect import Connector
 from smtpforward.client.errors import ConnectFailed
 from smtpforward.client.session import BackendSession, Phase
 from smtpforward.job import Event, Job, Server
@@ -65,6 +69,15 @@ class ConnectTests(ConnectCase):
         host, port, _, timeout, bind = self.reactor.tcpClients[0]
         self.assertEqual((host, port, timeout, bind), ("192.0.2.7", 2525, 30.0, None))
 
+    def test_time_of_the_clock(self) -> None:
+        """A deadline is one of the clock, whatever time the reactor has."""
+        self.reactor.advance(1_000_000)
+        connector = Connector(self.reactor, None, clock=Clock())
+        connecting = connector.connect(SERVER, make_job(deadline=20.0))
+        self.assertEqual(self.reactor.tcpClients[0][3], 20.0)
+        connecting.cancel()
+        self.failureResultOf(connecting)
+
     def test_ipv6(self) -> None:
         """An IPv6 address is dialled as such."""
         self.connect(Server("2001:db8::1", 25, "x.example"))
@@ -94,6 +107,13 @@ class ConnectTests(ConnectCase):
 
 class FailedTests(ConnectCase):
     """Why a connection does not become ready."""
+
+    def test_no_descriptor(self) -> None:
+        """No descriptor is left here: a fault of our own, which says nothing about the server."""
+        connecting = self.connect()
+        self.refuse(ConnectBindError(errno.EMFILE, "Too many open files"))
+        error = self.why(connecting)
+        self.assertEqual((error.event, error.full), (Event.FAULT, False))
 
     def test_refused(self) -> None:
         """Refused: the server may be full."""

@@ -1,10 +1,11 @@
 """Connecting to a name with several addresses, on a reactor without sockets."""
 
+import errno
 from typing import Any
 
 from attrs import evolve
 from twisted.internet.defer import Deferred
-from twisted.internet.error import ConnectionLost, UserError
+from twisted.internet.error import ConnectBindError, ConnectionLost, UserError
 from twisted.internet.error import ConnectionRefusedError as Refused
 from twisted.internet.error import TimeoutError as ConnectTimeout
 from twisted.internet.interfaces import IHostnameResolver, IResolutionReceiver
@@ -174,6 +175,15 @@ class ConnectTests(DialCase):
         self.assertEqual(self.session(connecting), B)
         self.assertEqual(self.resting(), [A])
         self.assertIn("no answer in 0.6 seconds, and 192.0.2.12 has answered", self.lines[0])
+
+    def test_no_descriptor(self) -> None:
+        """An address for which this host had no descriptor does not rest."""
+        connecting = self.connect()
+        for _ in range(3):
+            self.refuse(ConnectBindError(errno.EMFILE, "Too many open files"))
+            self.reactor.advance(STEP)
+        self.assertIs(self.why(connecting).event, Event.FAULT)
+        self.assertEqual(self.resting(), [])
 
     def test_all_refused(self) -> None:
         """The last one's failure is the answer; all rest, and all are tried again."""

@@ -18,6 +18,7 @@ NO = reply(b"550 no")
 LATER = reply(b"450 later")
 CLOSING = reply(b"421 closing")
 PIPELINING = {b"PIPELINING": b""}
+CHUNKING = {b"CHUNKING": b""}
 
 
 def begun(
@@ -113,6 +114,46 @@ class CommandTests(ExchangeCase):
         self.assertEqual(self.mail({b"BODY": b"8BITMIME"}, {}), b"")
         both = {b"SIZE": b"", **eight}
         self.assertEqual(self.mail({b"BODY": b"8BITMIME"}, both), b" SIZE=100 BODY=8BITMIME")
+
+    def test_utf8(self) -> None:
+        """SMTPUTF8 goes on to a backend that offers it."""
+        self.assertEqual(self.mail({b"SMTPUTF8": b""}, {b"SMTPUTF8": b""}), b" SMTPUTF8")
+        self.assertEqual(self.mail({}, {b"SMTPUTF8": b""}), b"")
+        self.assertEqual(self.mail({b"SMTPUTF8": b""}, {}), b"")
+
+    def test_dsn(self) -> None:
+        """The parameters of RFC 3461 go on to a backend that offers DSN, and to no other."""
+        of_mail = {b"ENVID": b"Q+20x", b"AUTH": b"<>", b"RET": b"HDRS", b"SIZE": b"1"}
+        self.assertEqual(self.mail(of_mail, {b"DSN": b""}), b" RET=HDRS ENVID=Q+20x")
+        self.assertEqual(self.mail(of_mail, {}), b"")
+        self.assertEqual(self.mail({b"ENVID": b"Q"}, {b"DSN": b""}), b" ENVID=Q")
+        of_rcpt = {b"ORCPT": b"rfc822;b@example.com", b"NOTIFY": b"SUCCESS,DELAY"}
+        to = Address(b"b", b"example.com")
+        envelope = Envelope(SENDER, (Recipient(to, of_rcpt), Recipient(to)), {})
+        for extensions, words in (
+            ({b"DSN": b""}, b" NOTIFY=SUCCESS,DELAY ORCPT=rfc822;b@example.com"),
+            ({}, b""),
+        ):
+            exchange = Exchange(envelope, 1, {b"PIPELINING": b"", **extensions}, True)
+            self.assertEqual(
+                exchange.begin().split(b"\r\n")[1:3],
+                [b"RCPT TO:<b@example.com>" + words, b"RCPT TO:<b@example.com>"],
+            )
+
+    def test_in_ascii(self) -> None:
+        """For a backend without SMTPUTF8 domains are A-labels; a local part has no such form."""
+        books = Address(b"a", "bücher.example".encode())
+        exchange = Exchange(Envelope(books, (Recipient(books),)), 1, PIPELINING, True)
+        path = b"<a@xn--bcher-kva.example>"
+        self.assertEqual(
+            exchange.begin_in_ascii(), b"MAIL FROM:%b\r\nRCPT TO:%b\r\nDATA\r\n" % (path, path)
+        )
+        other = Recipient(Address("ü".encode(), b"example.com"))
+        exchange = Exchange(Envelope(books, (Recipient(books), other)), 1, PIPELINING, True)
+        self.assertEqual(exchange.begin_in_ascii(), b"")
+        self.assertIs(exchange.state, State.DONE)
+        verdict = Verdict(Event.UTF8, Stage.MAIL, None, "an address outside ASCII, and no SMTPUTF8")
+        self.assertEqual(exchange.verdicts, [verdict, verdict])
 
     def test_too_large(self) -> None:
         """A message above the backend's limit is not begun."""
@@ -387,13 +428,18 @@ class ExchangeMachine(RuleBasedStateMachine):
     @initialize(
         count=st.integers(1, 4),
         atomic=st.booleans(),
-        extensions=st.sampled_from([{}, PIPELINING, {**PIPELINING, b"SIZE": b"50"}]),
+        extensions=st.sampled_from(
+            [
+                *({}, PIPELINING, {**PIPELINING, b"SIZE": b"50"}),
+                *(CHUNKING, {**PIPELINING, **CHUNKING}),
+            ]
+        ),
     )
     def begin(self, count: int, atomic: bool, extensions: dict[bytes, bytes]) -> None:
         """A transaction begins."""
         self.count = count
         self.atomic = atomic
-        self.pipelining = bool(extensions)
+        self.pipelining = b"PIPELINING" in extensions
         self.unanswered: deque[bytes] = deque()
         self.accepted = 0
         self.refused = 0
@@ -426,10 +472,17 @@ class ExchangeMachine(RuleBasedStateMachine):
             self.dot = answer.positive
         self.note(self.exchange.receive(answer))
 
-    @precondition(lambda self: self.exchange.state is State.CONTENT)
+    @precondition(lambda self: self.exchange.state is State.CHUNK)
+    @rule()
+    def ask(self) -> None:
+        """It is no message for a chunk."""
+        self.note(self.exchange.ask())
+        assert self.exchange.state is State.ENVELOPE
+
+    @precondition(lambda self: self.exchange.state in (State.CONTENT, State.CHUNK))
     @rule()
     def send_content(self) -> None:
-        """The message goes out: never without 354 and the recipients that it needs."""
+        """The message goes out: never without 354, or CHUNKING, and the recipients it needs."""
         assert self.accepted
         assert not self.unanswered
         assert not (self.atomic and self.refused)

@@ -10,8 +10,8 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from smtpforward.client.errors import ConnectFailed, PoolExhausted
-from smtpforward.client.pool import FULL_FOR, Pool
-from smtpforward.job import Event, Job, PoolBounds
+from smtpforward.client.pool import FULL_FOR, SPARED_FOR, Pool
+from smtpforward.job import Event, Job, PoolBounds, Timeouts
 from tests.clientsupport import FakeConnection, Opening, make_job, run_machine
 
 BOUNDS = PoolBounds(max_connections=3, idle=30.0, max_age=240.0)
@@ -144,6 +144,149 @@ class BoundTests(PoolCase):
         self.jobs = Jobs(PoolBounds(max_connections=0))
         self.jobs.pool.acquire(make_job())
         self.assertEqual(self.jobs.pool.counts()["connecting"], 1)
+
+
+class FakeSlots:
+    """A share of the bound, as a test gives it; it notes what the pool says."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.scarce = False
+        self.changed: Any = None
+        self.told: list[tuple[int, int]] = []
+        self.released = 0
+
+    def tell(self, used: int, lacking: int, bound: int) -> None:
+        """See Slots."""
+        assert bound == BOUNDS.max_connections
+        self.told.append((used, lacking))
+
+    def release(self) -> None:
+        """See Slots."""
+        self.released += 1
+
+    def resize(self, limit: int, scarce: bool = False) -> None:
+        """The share changes."""
+        self.limit, self.scarce = limit, scarce
+        self.changed()
+
+
+class ShareTests(PoolCase):
+    """A pool that has only a share of the bound, which changes."""
+
+    def setUp(self) -> None:
+        """The share is nothing yet."""
+        PoolCase.setUp(self)
+        self.slots = FakeSlots(0)
+        jobs = self.jobs
+        self.pool = jobs.pool = Pool(
+            "backend:25", jobs._connect, BOUNDS, self.clock, jobs._emptied, self.slots
+        )
+
+    def test_nothing(self) -> None:
+        """With nothing jobs wait, and the pool says how many; when some comes it opens."""
+        self.acquire()
+        self.acquire()
+        self.assert_counts(waiting=2)
+        self.assertEqual(self.slots.told, [(0, 1), (0, 2)])
+        self.slots.resize(1)
+        self.assert_counts(connecting=1, waiting=1)
+        self.assertEqual(self.slots.told[-1], (1, 1))
+
+    def test_nothing_said_of_messages(self) -> None:
+        """As long as the slots suffice the pool says nothing at all."""
+        self.slots.resize(3)
+        [connection] = self.busy()
+        self.slots.told.clear()
+        for _ in range(5):
+            self.pool.idle(connection)
+            self.assertIs(self.pool.take(), connection)
+        self.assertEqual(self.slots.told, [])
+
+    def test_smaller(self) -> None:
+        """What lies idle goes first; what is busy after its message, though jobs wait."""
+        self.slots.resize(3)
+        first, second, third = self.busy(3)
+        self.pool.idle(third)
+        self.slots.resize(1)
+        self.assertEqual(third.did, ["quit"])
+        self.acquire()
+        self.pool.idle(first)
+        self.assertEqual(first.did, ["quit"])
+        self.assert_counts(busy=1, closing=2, waiting=1)
+        self.pool.idle(second)
+        self.assert_counts(busy=1, closing=2)
+        self.assertEqual(second.did, [])
+
+    def test_smaller_for_a_moment(self) -> None:
+        """One that closes by itself counts: no further one has to."""
+        self.slots.resize(2)
+        first, second = self.busy(2)
+        self.slots.resize(1)
+        self.pool.closing(first)
+        self.pool.idle(second)
+        self.assertEqual(second.did, [])
+
+    def test_scarce(self) -> None:
+        """While others wait nothing lies idle for more than a moment; later it does again."""
+        self.slots.resize(3)
+        first, second, third = self.busy(3)
+        self.pool.idle(first)
+        self.clock.advance(2 * SPARED_FOR)
+        self.pool.idle(second)
+        self.slots.resize(3, scarce=True)
+        self.assertEqual([first.did, second.did], [["quit"], []])
+        self.clock.advance(SPARED_FOR / 2)
+        self.pool.idle(third)
+        self.clock.advance(SPARED_FOR * 0.75)
+        self.assertEqual([second.did, third.did], [["quit"], []])
+        self.clock.advance(SPARED_FOR / 2)
+        self.assertEqual(third.did, ["quit"])
+        self.gone(first, second, third)
+        self.slots.resize(3)
+        [fourth] = self.busy()
+        self.pool.idle(fourth)
+        self.clock.advance(BOUNDS.idle - 1)
+        self.assertEqual(fourth.did, [])
+
+    def test_scarce_again(self) -> None:
+        """Who hears it a second time closes nothing the sooner."""
+        self.slots.resize(1, scarce=True)
+        [connection] = self.busy()
+        self.pool.idle(connection)
+        self.slots.resize(1, scarce=True)
+        self.assertEqual(connection.did, [])
+        self.assertIs(self.pool.take(), connection)
+
+    def test_told_when_free(self) -> None:
+        """A slot is free when its connection has gone, and all are released with the last."""
+        self.slots.resize(2)
+        first, second = self.busy(2)
+        self.gone(first)
+        self.assertEqual(self.slots.told[-1], (1, 0))
+        self.assertEqual(self.slots.released, 0)
+        self.gone(second)
+        self.assertEqual(self.slots.released, 1)
+
+    def test_full_server(self) -> None:
+        """A job that waits because the server is full asks for no slot."""
+        self.slots.resize(2)
+        self.busy()
+        self.acquire(timeouts=Timeouts(connect=FOREVER))
+        self.jobs.openings[-1].fail(full=True)
+        self.assert_counts(busy=1, waiting=1)
+        self.assertEqual(self.slots.told[-1], (1, 0))
+        self.clock.advance(FULL_FOR)
+        self.assert_counts(busy=1, connecting=1)
+
+    def test_winding_down(self) -> None:
+        """A larger share makes nothing lie idle that should not."""
+        self.slots.resize(1)
+        [connection] = self.busy()
+        self.pool.wind_down()
+        self.slots.resize(2)
+        self.pool.idle(connection)
+        self.assertEqual(connection.did, ["quit"])
 
 
 class WaitingTests(PoolCase):

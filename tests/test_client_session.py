@@ -435,6 +435,67 @@ class Strict8BitTests(SessionCase):
         self.assertEqual(self.owner.heard, ["idle"])
 
 
+class Utf8Tests(SessionCase):
+    """A client that gave SMTPUTF8, and a backend that does not have it."""
+
+    SINGLE = b"Subject: x\r\nContent-Type: text/plain; charset=utf-8\r\n\r\ncaf\xc3\xa9\r\n"
+    PARTS = SINGLE.replace(b"text/plain", b"Multipart/mixed")
+    NESTED = SINGLE.replace(b"text/plain", b"message/rfc822")
+    HEADER = b"Subject: caf\xc3\xa9\r\n\r\n"
+
+    def job(self, message: bytes, **changes: Any) -> Job:
+        """A job of such a client."""
+        content = Content.from_plain(message)
+        return make_job(content=content, parameters={b"SMTPUTF8": b""}, **changes)
+
+    def test_ascii(self) -> None:
+        """Envelope and all headers in ASCII: nothing needs SMTPUTF8, and the mail passes."""
+        self.opened(PLAIN_EHLO)
+        for message in (MESSAGE, self.SINGLE):
+            self.assertEqual(self.send(self.job(message)), MAIL)
+            self.wire.says(NO)
+
+    def test_refused(self) -> None:
+        """A header outside ASCII, or one that could be: nothing is sent, the connection stays."""
+        self.opened(PLAIN_EHLO)
+        for message in (self.HEADER, self.PARTS, self.NESTED):
+            self.assertEqual(self.send(self.job(message, count=2)), b"")
+            self.assertEqual(self.events(), [Event.UTF8] * 2)
+            self.outcomes.clear()
+        self.assertEqual(self.send(), MAIL)
+
+    def test_strict(self) -> None:
+        """``strict_8bit`` holds all the same."""
+        self.opened(PLAIN_EHLO)
+        job = self.job(self.SINGLE)
+        strict = evolve(job, next_hop=evolve(job.next_hop, strict_8bit=True))
+        self.assertEqual(self.send(strict), b"")
+        self.assertEqual(self.events(), [Event.UTF8])
+
+    def test_offered(self) -> None:
+        """Where it is offered the message is not looked at, and the parameter goes on."""
+        self.opened(b"250-x\r\n250 SMTPUTF8\r\n")
+        with mock.patch.object(Content, "is_ascii", side_effect=AssertionError("looked at")):
+            self.assertEqual(self.send(self.job(self.HEADER)), MAIL[:-2] + b" SMTPUTF8\r\n")
+
+    def test_not_given(self) -> None:
+        """A client that did not give it has its message passed as it is."""
+        self.opened(PLAIN_EHLO)
+        content = Content.from_plain(self.HEADER)
+        self.assertEqual(self.send(make_job(content=content)), MAIL)
+
+    def test_unreadable(self) -> None:
+        """A file that cannot be read is a fault of the gateway's."""
+        self.opened(PLAIN_EHLO)
+        os.mkdir(directory := self.mktemp())
+        content = Content(directory, 0)
+        self.addCleanup(content.close)
+        content.append(self.SINGLE)
+        with mock.patch("os.pread", side_effect=OSError(errno.EIO, "no")):
+            self.assertEqual(self.send(evolve(self.job(b""), content=content)), b"")
+        self.assertEqual(self.events(), [Event.FAULT])
+
+
 class SpooledTests(SessionCase):
     """A message that is read from a file while it is sent."""
 

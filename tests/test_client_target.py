@@ -11,6 +11,7 @@ from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublish
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
+from smtpforward.client.slots import OwnSlots
 from smtpforward.client.target import ForwardTarget
 from smtpforward.interfaces import IDeliver
 from smtpforward.job import (
@@ -409,6 +410,13 @@ class ServersTests(TargetCase):
         self.assertEqual(self.target.hosts.resting, for_login[:1])
 
 
+class Share(OwnSlots):
+    """Slots that come and go as a test says."""
+
+    def tell(self, used: int, lacking: int, bound: int) -> None:
+        """It stays as it is."""
+
+
 class ProbeTests(TargetCase):
     """A server that rests is looked at, by a connection that no message waits for."""
 
@@ -459,6 +467,24 @@ class ProbeTests(TargetCase):
         self.reactor.advance(1)
         self.assertEqual(len(self.attempts()), 3)
         self.assertEqual(self.target.hosts.resting, [SERVER])
+
+    def test_without_a_slot(self) -> None:
+        """Where slots come from a parent the probe waits for one."""
+        shares: list[Share] = []
+
+        def later(server: Server, bound: int) -> Share:
+            shares.append(Share(bound))
+            shares[-1].limit = 0 if self.reactor.seconds() else bound
+            return shares[-1]
+
+        self.target = ForwardTarget(self.connector, self.reactor, later)
+        self.rest()
+        self.reactor.advance(1)
+        self.assertEqual(len(self.attempts()), 2)
+        shares[-1].limit = 1
+        shares[-1].changed()
+        self.greet()
+        self.assertEqual(self.target.hosts.resting, [])
 
     def test_end(self) -> None:
         """The end stops timers and probes, and none begins again."""

@@ -44,10 +44,11 @@ class CheckTests(CommandCase):
         self.assertEqual(self.run_main("check", "--config", path), 0)
         self.assertEqual(self.err, [])
         self.assertEqual(
-            self.out[:9],
+            self.out[:10],
             [
                 "name: mail.example",
                 "listen: tcp6:25:interface=\\:\\:",
+                "processes: one",
                 "default route: 192.0.2.1:25",
                 "sections: 1",
                 "hosts: 0",
@@ -62,7 +63,7 @@ class CheckTests(CommandCase):
         """Defaults that are not Haraka's are noted; what is unusual is a warning."""
         path = self.directory("host=192.0.2.1\nenable_tls=no\n")
         self.assertEqual(self.run_main("check", "--config", path), 0)
-        note, warning = self.out[9:]
+        note, warning = self.out[10:]
         self.assertTrue(note.startswith("note: enable_outbound is not set in smtp_forward.ini"))
         self.assertTrue(warning.startswith("warning: nobody's mail is accepted"))
 

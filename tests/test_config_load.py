@@ -181,10 +181,15 @@ class GoodTests(DirectoryCase):
             exempt = [settings.normalizes(ip) for ip in ("192.0.2.9", "2001:db8::1", "192.0.3.1")]
             self.assertEqual(exempt, [True, True, False], text)
 
+    def test_nodes(self) -> None:
+        """A number of processes, or as many as there are processors for this one."""
+        for text, nodes in (("", 0), ("nodes=0", 0), ("nodes=2", 2), ("nodes=255", 255)):
+            self.assertEqual(self.load(smtp_ini=text).nodes, nodes)
+        self.assertEqual(self.load(smtp_ini="nodes=CPUS").nodes, len(os.sched_getaffinity(0)))
+
     def test_working_values(self) -> None:
         """Keys of which one value works so far take that one."""
         self.load(
-            smtp_ini="nodes=0\n",
             smtp_forward_ini=FORWARD + "split_routes=defer\n",
         )
 
@@ -326,7 +331,8 @@ class WrongTests(DirectoryCase):
     def test_server_values(self) -> None:
         """The same for smtp.ini."""
         for text in (
-            *("listen=127.0.0.1:99999", "listen=", "listen=tcp:x", "port=0", "nodes=x", "nodes=-1"),
+            *("listen=127.0.0.1:99999", "listen=", "listen=tcp:x", "port=0"),
+            *("nodes=x", "nodes=-1", "nodes=256", "nodes=2.5", "nodes="),
             *("inactivity_timeout=0", "bare_newline=x", "auth_allow_plaintext=2", "smtps_port=0"),
             *("spool_dir=/nonexistent", "spool_after=-2", "spool_after=1k", "[max]\nbytes=0"),
             *("[max]\nline_length=511", "[max]\nerrors=0", "[headers]\nmax_received=many"),
@@ -371,8 +377,6 @@ class WrongTests(DirectoryCase):
         problem = self.forward("split_routes=queue")
         self.assertIn("in this version yet", problem.message)
         self.assertEqual(problem.remedy, "split_routes=defer, or leave the key out")
-        for text in ("nodes=2", "nodes=cpus"):
-            self.assertIn("in this version yet", self.only(smtp_ini=text).message, text)
 
     def test_replaced(self) -> None:
         """A key that Haraka has given up is a problem that names what stands in its place."""
@@ -515,6 +519,13 @@ class WarningTests(DirectoryCase):
         self.assertIn("timeout is not below forward_timeout in [a.example] and in 1 more", warning)
         (warning,) = self.warnings(smtp_ini="inactivity_timeout=240")
         self.assertIn("forward_timeout is not below inactivity_timeout at the top level", warning)
+
+    def test_fewer_connections_than_workers(self) -> None:
+        """Workers that must take turns are a warning, once for all sections."""
+        forward = FORWARD + "max_connections=2\n[a.example]\nhost=a.example\nmax_connections=1\n"
+        self.assertEqual(self.warnings(smtp_forward_ini=forward), ())
+        (warning,) = self.warnings(smtp_ini="nodes=2", smtp_forward_ini=forward)
+        self.assertIn("max_connections is below nodes in [a.example]: the workers", warning)
 
     def test_unread(self) -> None:
         """A file of the design that this version does not read is named."""

@@ -17,15 +17,15 @@ PACKAGE = "smtpforward"
 
 # Lowest first. A name stands for a module, or for a folder and all in it.
 LAYERS = (
-    {"reply", "envelope", "address", "content", "job", "interfaces", "passwords"},
+    {"reply", "utf8", "envelope", "address", "content", "job", "interfaces", "passwords", "facts"},
     {"config"},
     {"net", "record", "logs"},
     {"client"},
     {"answers", "routing", "limits", "learned", "dispatch"},
     {"server"},
-    {"reload"},
+    {"reload", "workers"},
     {"service"},
-    {"commands"},
+    {"commands", "worker"},
 )
 # What a part must not know, though it lies no higher.
 APART = {
@@ -33,11 +33,13 @@ APART = {
     "record": {"net"},
     "logs": {"config", "net"},
     "client": {"config", "record", "answers", "dispatch", "server"},
+    # The parts do not know that there are several processes, nor these what the parts do.
+    "workers": {"client", "server", "dispatch", "routing", "answers"},
 }
 # The values that a module may know of a part from which it is apart otherwise.
 VALUES = {(f"{PACKAGE}.net.tls", f"{PACKAGE}.config.settings")}
 FACE = f"{PACKAGE}"  # the public face imports from everywhere
-MAY_START_A_REACTOR = {"service", "commands"}
+MAY_START_A_REACTOR = {"service", "commands", "worker"}
 
 
 def modules() -> dict[str, Path]:

@@ -31,6 +31,12 @@ class LearnedRefusalsTests(SynchronousTestCase):
         self.assertIsNone(self.learned.recall(HOP, address(b"z@example.net"), TO))
         self.assertIsNone(self.learned.recall(HOP, SENDER, address(b"z@example.com")))
 
+    def test_one_mailbox(self) -> None:
+        """However a mailbox is quoted, and in whatever case its domain, it is the same one."""
+        self.learned.learn(HOP, address(b'"a"@EXAMPLE.net'), address(b'"\\b"@example.com'), NO)
+        self.assertIs(self.learned.recall(HOP, SENDER, TO), NO)
+        self.assertIsNone(self.learned.recall(HOP, SENDER, address(b"B@example.com")))
+
     def test_expiry(self) -> None:
         """A permanent refusal is forgotten after six hours, a temporary one after two."""
         for reply, seconds in ((NO, PERMANENT_FOR), (LATER, TEMPORARY_FOR)):

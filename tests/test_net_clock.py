@@ -1,6 +1,8 @@
 """Monotonic time, and the timer that costs nothing to move."""
 
+import ast
 import time
+from pathlib import Path
 from typing import Any
 
 from hypothesis import given
@@ -153,3 +155,43 @@ class MonotonicTests(SynchronousTestCase):
         reactor = FakeReactor(object())
         make_monotonic(reactor)
         self.assertIs(reactor.seconds, time.time)
+
+
+# What is written down with the time of day, and ids that are to be new after a restart.
+STAMPS = {"server/received.py", "server/submission.py", "record.py"}
+# How old a certificate is.
+AGES = {"config/load.py", "commands/probe.py"}
+TIME_OF_DAY = {"time.time", "time.time_ns", "datetime.now", "datetime.utcnow", "datetime.today"}
+
+
+class TimeOfDayTests(SynchronousTestCase):
+    """No timer asks for the time of day, which may be set."""
+
+    def test_who_asks(self) -> None:
+        """Only what is named here: all else has its time from a clock that it is given."""
+        package = Path(__file__).parents[1] / "smtpforward"
+        asking = {
+            path.relative_to(package).as_posix()
+            for path in package.rglob("*.py")
+            for node in ast.walk(ast.parse(path.read_text("utf-8")))
+            if isinstance(node, ast.Attribute) and _last_two(node) in TIME_OF_DAY
+        }
+        self.assertEqual(asking, STAMPS | AGES)
+
+    def test_no_other_name(self) -> None:
+        """The module's functions have no other names, under which this would not see them."""
+        package = Path(__file__).parents[1] / "smtpforward"
+        imports = [
+            path.name
+            for path in package.rglob("*.py")
+            for node in ast.walk(ast.parse(path.read_text("utf-8")))
+            if isinstance(node, ast.ImportFrom) and node.module == "time"
+        ]
+        self.assertEqual(imports, [])
+
+
+def _last_two(node: ast.Attribute) -> str:
+    """``time.time`` of ``time.time`` and of ``x.time.time``."""
+    of = node.value
+    name = of.attr if isinstance(of, ast.Attribute) else of.id if isinstance(of, ast.Name) else ""
+    return f"{name}.{node.attr}"

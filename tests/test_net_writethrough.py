@@ -4,6 +4,7 @@ The last class talks over loopback sockets with the real reactor; nothing waits 
 """
 
 import inspect
+import os
 import socket
 from typing import Any
 
@@ -61,6 +62,13 @@ class PinnedNamesTests(SynchronousTestCase):
         """An inherited socket becomes a port of the class that is asked."""
         parameters = list(inspect.signature(tcp.Port._fromListeningDescriptor).parameters)
         self.assertEqual(parameters, ["reactor", "fd", "addressFamily", "factory"])
+
+    def test_shared_ports(self) -> None:
+        """What an adopted UNIX port is made of, and where a port keeps how much it accepts."""
+        self.assertIn("self._preexistingSocket = port", inspect.getsource(unix.Port))
+        self.assertIn("if self._shouldShutdown:", inspect.getsource(tcp._SocketCloser))
+        self.assertIn("_reservedFD.reserve()", inspect.getsource(unix.Port.startListening))
+        self.assertIn("numAccepts = self.numberAccepts", inspect.getsource(tcp.Port.doRead))
 
     def test_transport_of_a_connector(self) -> None:
         """A connector makes its connection with ``_makeTransport``."""
@@ -328,6 +336,46 @@ class ReactorTests(TestCase):
         port = self.reactor.adoptStreamPort(inherited.fileno(), socket.AF_UNIX, self.factory())
         self.addCleanup(port.stopListening)
         self.assertIsInstance(port, unix.Port)
+
+    async def test_shared_port(self) -> None:
+        """Where others accept too, one connection is taken at a time, however many have come."""
+        inherited = socket.create_server(("127.0.0.1", 0))
+        self.addCleanup(inherited.close)
+        inherited.setblocking(False)
+        shared = WriteThroughReactor(reactor, shared=True)
+        port = shared.adoptStreamPort(
+            inherited.fileno(), socket.AF_INET, Factory.forProtocol(Collector)
+        )
+        self.addCleanup(port.stopListening)
+        clients = [socket.create_connection(inherited.getsockname()) for _ in range(3)]
+        for client in clients:
+            self.addCleanup(client.close)
+        for taken in (1, 2, 3):
+            port.doRead()
+            self.assertEqual(port.sessionno, taken)
+        self.assertIs(port.transport, WriteThroughServer)
+        for connection in [r for r in reactor.getReaders() if isinstance(r, WriteThroughServer)]:
+            connection.abortConnection()
+        await turn()
+
+    async def test_shared_unix_port(self) -> None:
+        """It leaves the path and its mode alone, and closes the socket for itself only."""
+        path = self.mktemp()[-60:].replace("/", "_")
+        inherited = socket.socket(socket.AF_UNIX)
+        self.addCleanup(inherited.close)
+        inherited.bind(path)
+        self.addCleanup(os.unlink, path)
+        os.chmod(path, 0o600)
+        inherited.listen()
+        inherited.setblocking(False)
+        shared = WriteThroughReactor(reactor, shared=True)
+        port = shared.adoptStreamPort(inherited.fileno(), socket.AF_UNIX, self.factory())
+        client = await connectProtocol(clientFromString(reactor, f"unix:{path}"), Collector())
+        await self.finish(client, await self.accepted)
+        await port.stopListening()
+        self.assertEqual(os.stat(path).st_mode & 0o777, 0o600)
+        with socket.socket(socket.AF_UNIX) as another:
+            another.connect(path)
 
 
 async def turn() -> None:

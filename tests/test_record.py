@@ -7,9 +7,10 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from smtpforward import record as records
 from smtpforward.envelope import NULL_SENDER, Client, Recipient
 from smtpforward.job import Event
-from smtpforward.record import MAX_LOGGED_RECIPIENTS, new_id, printable
+from smtpforward.record import MAX_LOGGED_RECIPIENTS, begin_ids, new_id, printable
 from smtpforward.reply import Reply
 from tests.support import TAKEN, address, outcome, transaction
 
@@ -102,3 +103,13 @@ class IdTests(SynchronousTestCase):
         ids = {new_id() for _ in range(1000)}
         self.assertEqual(len(ids), 1000)
         self.assertTrue(all(re.fullmatch("[0-9A-F]+", one) for one in ids))
+
+    def test_of_workers(self) -> None:
+        """Worker processes that begin at the same time never give the same id."""
+        self.patch(records, "_numbers", records._numbers)
+        self.patch(records.time, "time_ns", lambda: 1_790_000_000 * 10**9)
+        ids: list[str] = []
+        for worker in (1, 2, 255):
+            begin_ids(worker)
+            ids += [new_id() for _ in range(1000)]
+        self.assertEqual(len(set(ids)), 3000)

@@ -174,7 +174,7 @@ class WrongTests(ReloaderCase):
         files = {str(self.file): stamp(str(self.file))}
         events = self.logged(lambda: self.readings[0].errback(ConfigurationError((BAD,), files)))
         self.assertEqual(events[0], str(BAD))
-        self.assertEqual(events[1], "1 problems: the settings stay as they were")
+        self.assertEqual(events[1], "1 problem: the settings stay as they were")
         self.assertEqual(self.applied, [])
         self.change("three, and longer still")
         self.clock.advance(SETTLE)

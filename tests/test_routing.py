@@ -72,7 +72,12 @@ class AcceptTests(DecisionCase):
 
     def test_others(self) -> None:
         """Another domain is refused, a subdomain too."""
-        for to in (b"b@elsewhere.example", b"b@sub.example.com", b"b@xexample.com", b"b@[::1]"):
+        for to in (
+            b"b@elsewhere.example",
+            b"b@sub.example.com",
+            b"b@xexample.com",
+            b"b@[IPv6:::1]",
+        ):
             self.assert_refused(decide(to), answers.NO_RELAYING)
 
     def test_host_list_regex(self) -> None:
@@ -237,6 +242,9 @@ class SelectorTests(SynchronousTestCase):
             for sender, section in {
                 b"ann@example.org": "Ann@example.org",
                 b"ANN@Example.ORG": "Ann@example.org",
+                b'"Ann"@example.org': "Ann@example.org",
+                b'"\\ann"@example.org': "Ann@example.org",
+                b'"ann "@example.org': "Example.org",
                 b"bob@example.org": "Example.org",
                 b"xann@example.org": "Example.org",
                 b"ann@sub.example.org": "",

@@ -220,11 +220,15 @@ class InheritanceTests(DirectoryCase):
         text = (
             "check_recipient=1\ndomain_selector=mail_from\nhost=192.0.2.1\n"
             "[Example.ORG]\nport=26\n[Ann@example.org]\nport=27\n"
+            '["bob"@example.org]\nport=28\n[Jürgen@bücher.example]\nport=29\n'
         )
         routes = self.load(smtp_forward_ini=text).routes
         for sender, port in {
             b"aNN@example.org": 27,
-            b"bob@example.org": 26,
+            b"bob@example.org": 28,
+            b"eve@example.org": 26,
+            "jürgen@BÜCHER.example".encode(): 29,
+            "jürgen@xn--bcher-kva.example".encode(): 29,
             b"a@b.example": 25,
         }.items():
             route, _ = routing.select(routes, address(sender), address(b"x@example.com"))

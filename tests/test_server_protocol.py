@@ -89,12 +89,13 @@ class GreetingTests(SynchronousTestCase):
 
     def test_ehlo(self) -> None:
         """EHLO is answered with what is offered, and nothing else."""
-        edge = Edge(settings_=settings(limits=Limits(bytes=1000)))
+        edge = Edge(settings_=settings(limits=Limits(bytes=1000, recipients=7)))
         edge.heard()
         self.assertEqual(
             edge.send(b"EHLO [192.0.2.1]\r\n"),
             b"250-mx.example.net\r\n250-PIPELINING\r\n250-SIZE 1000\r\n250-8BITMIME\r\n"
-            b"250 ENHANCEDSTATUSCODES\r\n",
+            b"250-SMTPUTF8\r\n250-ENHANCEDSTATUSCODES\r\n250-DSN\r\n"
+            b"250-LIMITS RCPTMAX=7\r\n250 CHUNKING\r\n",
         )
         self.assertEqual(edge.session.arguments[-1], (b"[192.0.2.1]", True))
 
@@ -188,7 +189,40 @@ class CommandTests(SynchronousTestCase):
         self.assertNotIn("mail", edge.session.asked)
         self.assertEqual(edge.codes(line + b"size=10 BODY=8BITMIME\r\n"), [250])
         self.assertEqual(edge.session.arguments[-1][1], {b"SIZE": b"10", b"BODY": b"8BITMIME"})
-        self.assertEqual(edge.codes(b"RCPT TO:<b@example.com> NOTIFY=NEVER\r\n"), [555])
+        line = b"RCPT TO:<b@example.com> "
+        codes = edge.codes(*[line + p + b"\r\n" for p in (b"X=1", b"NOTIFY=x", b"NOTIFY=NEVER")])
+        self.assertEqual(codes, [555, 501, 250])
+        self.assertEqual(edge.session.arguments[-1][0].parameters, {b"NOTIFY": b"NEVER"})
+
+    def test_parameters_after_helo(self) -> None:
+        """HELO offers no extension, so there are no parameters."""
+        edge = self.edge()
+        edge.send(b"HELO a\r\n")
+        self.assertEqual(edge.codes(SENDER[:-2] + b" SIZE=1\r\n", SENDER), [555, 250])
+        self.assertEqual(edge.codes(RECIPIENT[:-2] + b" NOTIFY=NEVER\r\n", RECIPIENT), [555, 250])
+
+    def test_utf8(self) -> None:
+        """Recipients may be outside ASCII where MAIL gave SMTPUTF8, and only there."""
+        edge = self.edge()
+        to = "RCPT TO:<ü@example.com>\r\n".encode()
+        self.assertEqual(edge.codes(SENDER[:-2] + b" SMTPUTF8\r\n", to), [250, 250])
+        self.assertEqual(str(edge.session.arguments[-1][0].address), "ü@example.com")
+        self.assertEqual(edge.codes("RCPT TO:<a\x85@b.example>\r\n".encode()), [501])
+        self.assertEqual(edge.codes(b"RSET\r\n", SENDER, to), [250, 250, 553])
+        self.assertEqual(edge.codes(b"RSET\r\n", "MAIL FROM:<ü@b>\r\n".encode()), [250, 553])
+        self.assertEqual(edge.codes("MAIL FROM:<ü@b> SMTPUTF8\r\n".encode()), [250])
+
+    def test_long_parameters(self) -> None:
+        """A line may be longer by what the extensions add to it (RFC 3461, 4954, 6531)."""
+        edge = self.edge()
+        path = b"<%b@example.com>" % (b"x" * 240)
+        words = b" SIZE=10 BODY=8BITMIME SMTPUTF8 RET=HDRS ENVID=%b AUTH=%b" % (
+            b"x" * 100,
+            b"y" * 480,
+        )
+        self.assertEqual(edge.codes(b"MAIL FROM:%b%b\r\n" % (path, words)), [250])
+        words = b" NOTIFY=SUCCESS,FAILURE,DELAY ORCPT=rfc822;%b" % (b"x" * 490)
+        self.assertEqual(edge.codes(b"RCPT TO:%b%b\r\n" % (path, words)), [250])
 
     def test_refusals(self) -> None:
         """What the session refuses leaves things as they were before the command."""
@@ -271,7 +305,7 @@ class CommandTests(SynchronousTestCase):
         """A line over the limit is 500 and nothing else happens; extensions may add to it."""
         edge = self.edge()
         self.assertEqual(edge.codes(b"NOOP " + b"x" * 1048 + b"\r\n"), [250])
-        self.assertEqual(edge.codes(b"NOOP " + b"x" * 1049 + b"\r\nNOOP\r\n"), [500, 250])
+        self.assertEqual(edge.codes(b"NOOP " + b"x" * 1175 + b"\r\nNOOP\r\n"), [500, 250])
 
     def test_bare_newline_in_a_command(self) -> None:
         """A bare CR, bare LF or NUL ends the connection: what follows is not run."""
@@ -634,13 +668,23 @@ class FaultTests(SynchronousTestCase):
     def test_while_answering(self) -> None:
         """When the answer itself cannot be given, no second one is: the connection is cut off."""
         answer: Deferred[Any] = Deferred()
-        session = ScriptedSession(end_of_data=answer, reset=None)
-        edge = Edge(session).to_data()
-        session.answers["reset"] = [ZeroDivisionError()]
+        edge = Edge(ScriptedSession(end_of_data=answer)).to_data()
         edge.send(b".\r\n")
+        answer.callback("no reply")
+        self.assertEqual(len(self.flushLoggedErrors(AttributeError)), 1)
+        self.assertEqual((edge.heard(), edge.aborted), (b"", True))
+
+    def test_where_nobody_waits(self) -> None:
+        """A session that cannot forget costs no answer, and the message's file is given back."""
+        answer: Deferred[Any] = Deferred()
+        session = ScriptedSession(end_of_data=answer, reset=None)
+        edge = Edge(session, settings_=settings(limits=Limits(spool_after=1))).to_data()
+        session.answers["reset"] = [ZeroDivisionError()]
+        edge.send(b"abc\r\n.\r\n")
         answer.callback(TAKEN)
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
-        self.assertEqual((edge.heard(), edge.aborted), (b"", True))
+        self.assertEqual((edge.heard(), edge.aborted), (TAKEN.wire(), False))
+        self.assertFalse(session.contents[0].spooled)
 
     def test_closed_fails(self) -> None:
         """A session that fails at the end does not keep the message's file open."""

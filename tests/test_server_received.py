@@ -55,6 +55,22 @@ class ReceivedTests(SynchronousTestCase):
         path = b"<%b@example.com>" % (b"x" * 1000)
         self.assertNotIn(b"for", self.line(recipient=path))
 
+    def test_utf8(self) -> None:
+        """SMTPUTF8 has keywords of its own (RFC 6531 4.3)."""
+        for tls, user, keyword in (
+            (False, "", b"UTF8SMTP"),
+            (True, "", b"UTF8SMTPS"),
+            (False, "a", b"UTF8SMTPA"),
+            (True, "a", b"UTF8SMTPSA"),
+        ):
+            client = Client("192.0.2.1", 1, protocol="ESMTP", tls=tls, user=user)
+            line = received_line(client, ME, "1F", b"", True)
+            self.assertIn(b" with %b id " % keyword, line)
+
+    def test_recipient_outside_ascii(self) -> None:
+        """The line is ASCII whatever the envelope is: such a recipient is not named."""
+        self.assertNotIn(b"for", self.line(recipient="<ü@example.com>".encode()))
+
     @given(st.binary(max_size=400))
     @examples(max_examples=150, deadline=None)
     def test_the_name_cannot_break_out(self, helo: bytes) -> None:

@@ -196,7 +196,19 @@ class TwistedServerTraps(SynchronousTestCase):
 
     def test_enhanced_status_codes_are_announced(self) -> None:
         """ENHANCEDSTATUSCODES is offered."""
-        self.assertIn(b" ENHANCEDSTATUSCODES\r\n", self.offered())
+        self.assertIn(b"-ENHANCEDSTATUSCODES\r\n", self.offered())
+
+    def test_smtputf8_is_announced(self) -> None:
+        """SMTPUTF8 is offered, and an address outside ASCII reaches whoever decides."""
+        self.assertIn(b"-SMTPUTF8\r\n", self.offered())
+        edge = Edge()
+        edge.send(b"EHLO a\r\n")
+        self.assertEqual(edge.codes("MAIL FROM:<ü@example.net> SMTPUTF8\r\n".encode()), [250])
+        self.assertEqual(str(edge.session.arguments[-1][0]), "ü@example.net")
+
+    def test_chunking_is_announced(self) -> None:
+        """CHUNKING is offered."""
+        self.assertIn(b" CHUNKING\r\n", self.offered())
 
     def test_mail_parameters_are_not_dropped(self) -> None:
         """What MAIL says beside the path reaches whoever decides."""
@@ -208,7 +220,8 @@ class TwistedServerTraps(SynchronousTestCase):
         """A parameter of an extension that was not announced is refused, not ignored."""
         edge = Edge()
         edge.send(b"EHLO a\r\n")
-        self.assertEqual(edge.codes(b"MAIL FROM:<a@example.net> SMTPUTF8\r\n"), [555])
+        self.assertEqual(edge.codes(b"MAIL FROM:<a@example.net> REQUIRETLS\r\n"), [555])
+        self.assertEqual(edge.codes(b"HELO a\r\n", SENDER[:-2] + b" SIZE=1\r\n"), [250, 555])
 
     def test_the_helo_argument_is_checked(self) -> None:
         """HELO and EHLO need a name, and one that can be printed."""

@@ -22,9 +22,10 @@ from twisted.python.failure import Failure
 
 from smtpforward.client.addresses import RestingAddresses
 from smtpforward.client.dial import Dial
-from smtpforward.client.errors import ConnectFailed
+from smtpforward.client.errors import ConnectFailed, is_our_own
 from smtpforward.client.opening import Security
 from smtpforward.client.session import BackendSession
+from smtpforward.facts import Fact
 from smtpforward.job import TLS, Event, NextHop, Server, Timeouts
 from smtpforward.net.clock import Clock
 from smtpforward.net.tls import ClientContexts
@@ -91,12 +92,45 @@ class BackendFactory(smtp.ESMTPSenderFactory):
         return session
 
 
+class ClearPlaces(Fact):
+    """The backends whose TLS has failed of late, where it was merely offered, by host and port.
+
+    Worker processes tell each other.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._until: dict[tuple[str, int], float] = {}
+
+    def add(self, place: tuple[str, int]) -> None:
+        """``place`` is left alone with TLS for a while."""
+        self.hear(place)
+        self.tell(place)
+
+    def hear(self, place: tuple[str, int]) -> None:  # type: ignore[override]
+        """One of the worker processes has failed there."""
+        self._until[place] = self._clock.seconds() + CLEAR_FOR
+
+    def forget(self) -> None:
+        """Try TLS again everywhere."""
+        self._until.clear()
+
+    def __contains__(self, place: tuple[str, int]) -> bool:
+        """Whether ``place`` is still left alone."""
+        until = self._until.get(place)
+        if until is not None and until <= self._clock.seconds():
+            del self._until[place]
+            until = None
+        return until is not None
+
+
 class Connector:
     """Opens connections.
 
     :param own_name: this host's name as configured: a backend that greets with it is this gateway.
     :param contexts: TLS; without them a policy that demands it cannot be met.
     :ivar addresses: those that rest, of names that have several.
+    :ivar clear: where mail goes without TLS that was merely offered.
     """
 
     log = Logger()
@@ -112,7 +146,7 @@ class Connector:
         self._clock: Clock = clock or reactor
         self._own_name = own_name
         self._contexts = contexts
-        self._clear_until: dict[tuple[str, int], float] = {}
+        self.clear = ClearPlaces(self._clock)
         self.addresses = RestingAddresses(self._clock)
 
     def adopt(self, own_name: str | None, contexts: ClientContexts | None) -> None:
@@ -120,7 +154,7 @@ class Connector:
         self._own_name = own_name
         if contexts is not self._contexts:
             self._contexts = contexts
-            self._clear_until.clear()
+            self.clear.forget()
 
     def connect(self, server: Server, purpose: Purpose) -> "Deferred[BackendSession]":
         """A connection to ``server`` that is ready for mail.
@@ -141,16 +175,9 @@ class Connector:
         verify = policy is not TLS.OFFERED or contexts.verifies_always
         creator = contexts.creator(server.host, place, verify)
         security = Security(policy, creator, server.credentials)
-        if self._goes_clear(place) and not (verify or security.needs_tls):
+        if place in self.clear and not (verify or security.needs_tls):
             return Security(policy, None, server.credentials)
         return security
-
-    def _goes_clear(self, place: tuple[str, int]) -> bool:
-        until = self._clear_until.get(place)
-        if until is not None and until <= self._clock.seconds():
-            del self._clear_until[place]
-            until = None
-        return until is not None
 
     def _without_tls(
         self, failure: Failure, server: Server, purpose: Purpose
@@ -160,7 +187,7 @@ class Connector:
         error = failure.value
         if not isinstance(error, ConnectFailed) or error.event is not Event.TLS:
             return failure
-        self._clear_until[(server.host, server.port)] = now + CLEAR_FOR
+        self.clear.add((server.host, server.port))
         self.log.warn(
             "{server} offers TLS and fails at it, so mail goes in the clear for {minutes:.0f}"
             " minutes: {why}",
@@ -214,13 +241,14 @@ class Connector:
         self, server: Server, purpose: Purpose, security: Security, dial: Dial | None = None
     ) -> "Deferred[BackendSession]":
         reactor, timeouts = self._reactor, purpose.next_hop.timeouts
+        left = purpose.deadline - self._clock.seconds()
         factory = self._factory(server, purpose, security)
         ready: Deferred[BackendSession] = factory.result
         outcome: Deferred[BackendSession] = Deferred(
             lambda given_up: _give_up(given_up, connecting, factory)
         )
         ready.addCallbacks(outcome.callback, outcome.errback)
-        seconds = max(0.0, min(timeouts.connect, purpose.deadline - reactor.seconds()))
+        seconds = max(0.0, min(timeouts.connect, left))
         endpoint = self._endpoint(server, seconds, dial)
         connecting: Deferred[Any] = endpoint.connect(factory)
         connecting.addTimeout(seconds, reactor, _too_late)
@@ -258,5 +286,6 @@ def _not_connected(failure: Failure, server: Server, outcome: "Deferred[BackendS
     if outcome.called:
         return
     detail = f"{server}: {failure.getErrorMessage()}"
+    event = Event.FAULT if is_our_own(failure) else Event.UNREACHABLE
     refused = failure.check(Refused) is not None
-    outcome.errback(ConnectFailed(Event.UNREACHABLE, detail, full=refused))
+    outcome.errback(ConnectFailed(event, detail, full=refused))

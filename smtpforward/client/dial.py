@@ -19,7 +19,7 @@ from twisted.python.failure import Failure
 from zope.interface import directlyProvides, implementer, providedBy
 
 from smtpforward.client.addresses import RestingAddresses
-from smtpforward.client.errors import ConnectFailed
+from smtpforward.client.errors import ConnectFailed, is_our_own
 from smtpforward.client.session import BackendSession
 from smtpforward.job import Event, Server
 from smtpforward.net.clock import Clock
@@ -181,6 +181,6 @@ class _Watched:
 
     def clientConnectionFailed(self, connector: Any, reason: Failure) -> None:
         # That very type: the endpoint has given it up. A timeout is a subclass of it.
-        if reason.type is not UserError:
+        if reason.type is not UserError and not is_our_own(reason):
             self._dial.failed(self._ip, reason.getErrorMessage())
         self._factory.clientConnectionFailed(connector, reason)

@@ -1,7 +1,18 @@
 """Why there is no connection to a backend."""
 
+import errno
+
+from twisted.python.failure import Failure
+
 from smtpforward.job import Event
 from smtpforward.reply import Reply
+
+OWN = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+
+
+def is_our_own(failure: Failure) -> bool:
+    """Whether there was no connect at all: this host has no descriptor or memory left for it."""
+    return getattr(failure.value, "osError", None) in OWN
 
 
 class ConnectFailed(Exception):  # noqa: N818 -- it says what happened

@@ -7,7 +7,9 @@ a positive reply to the dot and nothing before it.
 
 With PIPELINING (RFC 2920) the envelope goes in one write, DATA with it when there is one recipient.
 With several the data waits for their replies, so that a partial refusal ends in RSET and nobody
-gets the message twice.
+gets the message twice. With CHUNKING (RFC 3030) the message itself may follow those replies, as one
+chunk. It never goes with the envelope: there are servers that run the octets of a chunk as commands
+when they have refused what came before it.
 """
 
 import enum
@@ -28,6 +30,7 @@ class State(enum.Enum):
 
     ENVELOPE = "commands are being answered"
     OVERTAKEN = "more has come than was asked for: the next reply says what it is"
+    CHUNK = "who must be is accepted: the caller sends BDAT and calls dot_sent, or calls ask"
     CONTENT = "354 has come: the caller sends the message, then calls dot_sent"
     DOT = "the dot is out, its reply is not in"
     RESET = "the outcome is known, the reply to RSET is not in"
@@ -91,6 +94,14 @@ class Exchange:
         self._to_send.extend((Stage.RCPT, index) for index in recipients)
         return self._next_commands()
 
+    def begin_in_ascii(self) -> bytes:
+        """``begin`` with a backend that has no SMTPUTF8, where each address has an ASCII form."""
+        envelope = self._envelope.in_ascii()
+        if envelope is None:
+            return self.decline(Event.UTF8, "an address outside ASCII, and no SMTPUTF8")
+        self._envelope = envelope
+        return self.begin()
+
     def decline(self, event: Event, detail: str) -> bytes:
         """In place of ``begin``: the backend hears nothing of the message."""
         self._settle(Verdict(event, Stage.MAIL, None, detail))
@@ -113,21 +124,33 @@ class Exchange:
         return self._rcpt_command(index) if stage is Stage.RCPT else b"DATA\r\n"
 
     def _rcpt_command(self, index: int) -> bytes:
-        return b"RCPT TO:%b\r\n" % self._envelope.recipients[index].address.path
+        recipient = self._envelope.recipients[index]
+        words = b""
+        if recipient.parameters and b"DSN" in self._extensions:
+            words = _given(recipient.parameters, (b"NOTIFY", b"ORCPT"))
+        return b"RCPT TO:%b%b\r\n" % (recipient.address.path, words)
 
     def _mail_command(self) -> bytes:
         words = b" SIZE=%d" % self._size if b"SIZE" in self._extensions else b""
-        body = self._envelope.parameters.get(b"BODY", b"").upper()
-        if body == b"8BITMIME" and b"8BITMIME" in self._extensions:
-            words += b" BODY=8BITMIME"
+        if self._envelope.parameters:
+            words += self._passed_on(self._envelope.parameters)
         return b"MAIL FROM:%b%b\r\n" % (self._envelope.sender.path, words)
+
+    def _passed_on(self, parameters: Mapping[bytes, bytes]) -> bytes:
+        """The client's own MAIL parameters, as far as the backend knows them."""
+        words, extensions = b"", self._extensions
+        if b"8BITMIME" in extensions and parameters.get(b"BODY", b"").upper() == b"8BITMIME":
+            words = b" BODY=8BITMIME"
+        if b"SMTPUTF8" in parameters and b"SMTPUTF8" in extensions:
+            words += b" SMTPUTF8"
+        return words + _given(parameters, (b"RET", b"ENVID")) if b"DSN" in extensions else words
 
     # -- what comes in
 
     @property
     def stage(self) -> Stage:
         """The stage whose reply, or whose data, is outstanding."""
-        if self.state is State.CONTENT:
+        if self.state is State.CONTENT or self.state is State.CHUNK:
             return Stage.BODY
         if self.state is State.OVERTAKEN:
             return Stage.RCPT if self._data is None else Stage.BODY
@@ -171,7 +194,8 @@ class Exchange:
     def _judged(self, reply: Reply, good: bool) -> bytes:
         """The reply to the dot is in."""
         self._settle_accepted(Verdict(Event.ACCEPTED if good else Event.REFUSED, Stage.DOT, reply))
-        self.state = State.DONE
+        # It went as a chunk where there was no DATA; a refusal leaves it open what is read next.
+        self.state = State.DONE if good or self._data is not None else State.BROKEN
         return b""
 
     def _decide(self) -> bytes:
@@ -186,13 +210,21 @@ class Exchange:
             self._settle_accepted(Verdict(Event.SPARED, Stage.RCPT))
             return self._leave(opened=True)
         if self._data is None:
-            self._to_send.append((Stage.DATA, 0))
-            return self._next_commands()
+            if b"CHUNKING" not in self._extensions:
+                return self.ask()
+            self.state = State.CHUNK
+            return b""
         if self._data.code == 354:
             self.state = State.CONTENT
             return b""
         self._settle_accepted(Verdict(Event.REFUSED, Stage.DATA, self._data))
         return self._leave(opened=True)
+
+    def ask(self) -> bytes:
+        """The command DATA."""
+        self.state = State.ENVELOPE
+        self._to_send.append((Stage.DATA, 0))
+        return self._next_commands()
 
     def _leave(self, opened: bool) -> bytes:
         """The outcome is known and no data was sent."""
@@ -222,7 +254,7 @@ class Exchange:
         self._expected.clear()
 
     def dot_sent(self) -> None:
-        """The message and its final dot have been handed to the transport."""
+        """The message and its final dot, or the last chunk, have been handed to the transport."""
         self.state = State.DOT
         self._expected.append((Stage.DOT, 0))
 
@@ -258,3 +290,9 @@ class Exchange:
             else verdict
             for index in range(len(self._envelope.recipients))
         ]
+
+
+def _given(parameters: Mapping[bytes, bytes], keywords: tuple[bytes, ...]) -> bytes:
+    """Those of ``keywords`` that there are, as words of a command."""
+    there = (keyword for keyword in keywords if keyword in parameters)
+    return b"".join(b" %b=%b" % (keyword, parameters[keyword]) for keyword in there)

@@ -2,7 +2,8 @@
 
 A server that failed comes after all others for a time. Then it is probed, by a connection that no
 message waits for, and is itself again when that succeeds. When all rest, they are tried all the
-same: the one that has rested longest first.
+same: the one that has rested longest first. Worker processes tell each other who rests, and each
+probes.
 """
 
 from collections.abc import Callable, Container, Sequence
@@ -13,13 +14,14 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from smtpforward.client.errors import ConnectFailed
+from smtpforward.facts import Fact
 from smtpforward.job import NextHop, Server
 from smtpforward.net.clock import Clock
 
 Probe = Callable[[Server, NextHop], "Deferred[object]"]
 
 
-class RestingHosts:
+class RestingHosts(Fact):
     """The servers that could not be reached.
 
     :param probe: opens and closes a connection; fails when the server still cannot be reached.
@@ -58,13 +60,29 @@ class RestingHosts:
             return
         if server not in self._since:
             self.log.warn("{server} rests: {why}", server=str(server), why=why)
-        self._since[server] = self._clock.seconds()
-        self._probe_later(server, next_hop)
+            self.tell(server, next_hop)
+        self._rest(server, next_hop)
 
     def reached(self, server: Server) -> None:
         """``server`` has taken a connection."""
-        if self._since.pop(server, None) is not None:
+        if server in self._since:
             self.log.info("{server} is back", server=str(server))
+            self._end_rest(server)
+            self.tell(server, None)
+
+    def hear(self, server: Server, next_hop: NextHop | None) -> None:  # type: ignore[override]
+        """Another process could not reach ``server``, or, without ``next_hop``, has reached it."""
+        if next_hop is None:
+            self._end_rest(server)
+        elif server not in self._since:
+            self._rest(server, next_hop)
+
+    def _rest(self, server: Server, next_hop: NextHop) -> None:
+        self._since[server] = self._clock.seconds()
+        self._probe_later(server, next_hop)
+
+    def _end_rest(self, server: Server) -> None:
+        if self._since.pop(server, None) is not None:
             timer = self._timers.pop(server, None)
             if timer is not None:
                 timer.cancel()

@@ -2,7 +2,8 @@
 
 The pool knows slots, waiters and time; it does not know SMTP. Its rules:
 
-- connecting + busy + idle + closing <= ``max_connections``, each connection in one state;
+- connecting + busy + idle + closing <= ``max_connections``, or this process's share of it, which
+  may change at any time; each connection in one state;
 - waiters exist only while no slot is free, are served in order, and wait for a bounded time;
 - a connect that fails fails its own job and is not tried again; only where it says that the server
   is full, and others live, the job waits like one at the bound and the pool stays as it is;
@@ -21,11 +22,15 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from smtpforward.client.errors import ConnectFailed, PoolExhausted
+from smtpforward.client.slots import OwnSlots, Slots
 from smtpforward.client.waiters import C, Life, Request, Waiter
 from smtpforward.job import Event, PoolBounds
 from smtpforward.net.clock import Clock, Watch
 
 FULL_FOR = 60.0
+# How long a connection lies idle while others wait for its slot: the next job may be on its way,
+# and to close and open costs more than to wait so long.
+SPARED_FOR = 0.02
 
 
 class Pool(Generic[C]):
@@ -33,6 +38,7 @@ class Pool(Generic[C]):
 
     :param connect: makes a connection that is ready; its failure is a :class:`ConnectFailed`.
     :param emptied: called when there is nothing left in the pool.
+    :param slots: how many connections there may be, where ``bounds`` does not say it alone.
     """
 
     log = Logger()
@@ -44,6 +50,7 @@ class Pool(Generic[C]):
         bounds: PoolBounds,
         clock: Clock,
         emptied: Callable[[], None],
+        slots: Slots | None = None,
     ) -> None:
         self.name = name
         self._connect = connect
@@ -60,10 +67,17 @@ class Pool(Generic[C]):
         self._waiting: deque[Waiter[C]] = deque()
         self._numbers = itertools.count()
         self._expiry = Watch(clock, self._expire)
-        self._ceiling = bounds.max_connections
+        self._slots: Slots = slots or OwnSlots(bounds.max_connections)
+        self._slots.changed = self._resized
+        # Where the server has said that it takes no more; and the lesser of both bounds.
+        self._ceiling: int | None = None
+        self._limit = self._slots.limit
         self._ceiling_ends = Watch(clock, self._lift_ceiling)
         self._serving = False
         self._life = Life.OPEN
+        # Whether nobody else waits for slots; whether there may be too many connections.
+        self._plenty = not self._slots.scarce
+        self._too_many = False
 
     def __repr__(self) -> str:
         counts = " ".join(f"{name}={count}" for name, count in self.counts().items())
@@ -86,7 +100,7 @@ class Pool(Generic[C]):
     @property
     def _room_to_come(self) -> int:
         """Free slots, when all that closes is gone."""
-        return max(1, self._ceiling) - self._size + len(self._closing)
+        return self._limit - self._size + len(self._closing)
 
     # -- jobs come
 
@@ -121,7 +135,7 @@ class Pool(Generic[C]):
         return waiter.result
 
     def _has_room(self) -> bool:
-        return self._size < max(1, self._ceiling) and not self._waiting
+        return self._size < self._limit and not self._waiting
 
     def _enqueue(self, waiter: Waiter[C]) -> None:
         insort(self._waiting, waiter, key=lambda other: other.number)
@@ -130,15 +144,18 @@ class Pool(Generic[C]):
         if waiter.fresh and self._idle:
             # All slots are taken, some by connections that this job may not have.
             self._retire_oldest()
+        self._tell()
 
     def _waited_enough(self, waiter: Waiter[C]) -> None:
         waiter.timer = None
         self._waiting.remove(waiter)
         waiter.result.errback(PoolExhausted(f"{self!r}: no free connection in time"))
+        self._tell()
         self._forget_if_empty()
 
     def _left(self, waiter: Waiter[C]) -> None:
         self._leave_queue(waiter)
+        self._tell()
         self._forget_if_empty()
 
     def _leave_queue(self, waiter: Waiter[C]) -> None:
@@ -198,13 +215,55 @@ class Pool(Generic[C]):
             self._enqueue(waiter)
 
     def _lower_ceiling(self) -> None:
-        self._ceiling = len(self._busy) + len(self._idle)
+        self._ceiling = max(1, len(self._busy) + len(self._idle))
+        self._set_limit()
         self._ceiling_ends.arm(FULL_FOR)
         self.log.info("{pool}: the server takes no more connections", pool=self)
 
     def _lift_ceiling(self) -> None:
-        self._ceiling = self._bounds.max_connections
+        self._ceiling = None
+        self._set_limit()
         self._serve()
+
+    # -- slots
+
+    def _set_limit(self) -> None:
+        limit = self._slots.limit
+        self._limit = limit if self._ceiling is None else min(limit, self._ceiling)
+        self._too_many = self._slots_wanted_back > 0
+
+    @property
+    def _slots_wanted_back(self) -> int:
+        """How many connections are to end because the share has become smaller."""
+        return self._size - len(self._closing) - self._slots.limit
+
+    def _resized(self) -> None:
+        """The share has changed."""
+        self._set_limit()
+        while self._idle and self._slots_wanted_back > 0:
+            self._retire_oldest()
+        if self._plenty and self._slots.scarce:
+            self._hurry()
+        self._plenty = not self._slots.scarce
+        self._serve()
+
+    def _hurry(self) -> None:
+        """Others wait: what lies idle has less time for it."""
+        earlier = max(0.0, self._bounds.idle - SPARED_FOR)
+        for connection, until in self._idle.items():
+            self._idle[connection] = until - earlier
+        self._expire()
+
+    def _tell(self) -> None:
+        """Say what is used, and what is lacking because the share is too small.
+
+        What is not needed may go back at once.
+        """
+        lacking = len(self._waiting)
+        if self._ceiling is not None:
+            lacking = max(0, min(lacking, self._ceiling - self._size))
+        self._slots.tell(self._size, lacking, self._bounds.max_connections)
+        self._set_limit()
 
     # -- connections report
 
@@ -212,10 +271,7 @@ class Pool(Generic[C]):
         """A connection has ended its transaction cleanly."""
         self._busy.discard(connection)
         now = self._clock.seconds()
-        if self._life is Life.ENDING or connection.is_worn(self._bounds, now):
-            self._retire(connection)
-            return
-        if self._outdated and connection in self._outdated:
+        if self._has_served_its_time(connection, now):
             self._retire(connection)
             return
         before = self._fresh_ones_first() if self._waiting else 0
@@ -226,14 +282,28 @@ class Pool(Generic[C]):
             waiter = self._waiting[before]
             self._leave_queue(waiter)
             self._busy.add(connection)
+            if not self._waiting:
+                self._tell()
             waiter.result.callback(connection)
         elif self._life is Life.WINDING_DOWN:
             self._retire(connection)
         else:
             until = min(now + self._bounds.idle, connection.worn_at(self._bounds))
+            if not self._plenty:
+                until = min(until, now + SPARED_FOR)
             self._idle[connection] = until
             if self._expiry.due is None or until < self._expiry.due:
                 self._expiry.arm_until(until)
+
+    def _has_served_its_time(self, connection: C, now: float) -> bool:
+        if self._too_many:
+            self._too_many = self._slots_wanted_back >= 0
+        return (
+            self._too_many
+            or self._life is Life.ENDING
+            or connection.is_worn(self._bounds, now)
+            or connection in self._outdated
+        )
 
     def _fresh_ones_first(self) -> int:
         """How many jobs at the head of the queue want a new connection."""
@@ -259,12 +329,13 @@ class Pool(Generic[C]):
             return  # An attempt that fails at once comes back here; the loop goes on below.
         self._serving = True
         try:
-            while self._waiting and self._size < max(1, self._ceiling):
+            while self._waiting and self._size < self._limit:
                 waiter = self._waiting[0]
                 self._leave_queue(waiter)
                 self._open(waiter)
         finally:
             self._serving = False
+        self._tell()
 
     # -- expiry
 
@@ -294,25 +365,15 @@ class Pool(Generic[C]):
         self._bounds = bounds
         if self._life is Life.WINDING_DOWN:
             self._life = Life.OPEN
-        if self._ceiling_ends.due is None:
-            self._ceiling = bounds.max_connections
-        self._ceiling = min(self._ceiling, bounds.max_connections)
         self._shorten_idle_times()
-        self._outdate_what_is_too_much()
-        self._serve()
+        self._tell()
+        self._resized()
 
     def _shorten_idle_times(self) -> None:
         latest = self._clock.seconds() + self._bounds.idle
         for connection, until in self._idle.items():
             self._idle[connection] = min(until, latest, connection.worn_at(self._bounds))
         self._expire()
-
-    def _outdate_what_is_too_much(self) -> None:
-        while self._idle and self._room_to_come < 0:
-            self._retire_oldest()
-        staying = (self._busy | self._connecting) - self._outdated
-        too_many = -self._room_to_come - len(self._outdated)
-        self._outdated.update(itertools.islice(staying, max(0, too_many)))
 
     def renew(self) -> None:
         """Use none of the present connections for another message."""
@@ -355,5 +416,7 @@ class Pool(Generic[C]):
         if not self._size and not self._waiting:
             self._expiry.stop()
             self._ceiling_ends.stop()
-            self._ceiling = self._bounds.max_connections
+            self._ceiling = None
+            self._slots.release()
+            self._set_limit()
             self._emptied()

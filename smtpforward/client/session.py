@@ -18,7 +18,7 @@ from smtpforward.client.errors import ConnectFailed
 from smtpforward.client.exchange import Exchange, State
 from smtpforward.client.opening import Opening, Phase, Security
 from smtpforward.client.replies import NotAReply
-from smtpforward.content import Content
+from smtpforward.content import HEADER_LIMIT, Content
 from smtpforward.job import Event, Job, Outcome, PoolBounds, Timeouts
 from smtpforward.net import peer
 from smtpforward.net.clock import Clock
@@ -27,6 +27,9 @@ from smtpforward.reply import Reply
 END_OF_DATA = b".\r\n"
 CLOSE_DEADLINE = 5.0
 MAX_REFUSALS = 3
+MAX_CHUNK = 65536
+# What is not right while replies are unread.
+SENDS_OR_ENDS = (State.CHUNK, State.CONTENT, State.DONE)
 
 
 class Owner(Protocol):
@@ -132,7 +135,7 @@ class BackendSession(Opening):
         exchange = self._exchange
         assert exchange is not None, "busy means that there is one"
         commands = exchange.receive(reply)
-        if not self._last and (commands or exchange.state in (State.CONTENT, State.DONE)):
+        if not self._last and (commands or exchange.state in SENDS_OR_ENDS):
             if exchange.verdicts is None:
                 exchange.overtaken()
             else:
@@ -160,7 +163,10 @@ class BackendSession(Opening):
         self._exchange = exchange = Exchange(job.envelope, size, self.extensions, job.atomic)
         self._done = done
         self._last = True
-        if job.next_hop.strict_8bit and b"8BITMIME" not in self.extensions:
+        strict = job.next_hop.strict_8bit and b"8BITMIME" not in self.extensions
+        if b"SMTPUTF8" in job.envelope.parameters and b"SMTPUTF8" not in self.extensions:
+            commands = _begin_without_utf8(exchange, content, strict)
+        elif strict:
             commands = _begin_7bit(exchange, content)
         else:
             commands = exchange.begin()
@@ -176,6 +182,8 @@ class BackendSession(Opening):
                 self._await_reply()
         elif state is State.CONTENT:
             self._send_content()
+        elif state is State.CHUNK:
+            self._send_chunk(exchange)
         elif state is State.RESET:
             self._await_reply()
             self._report()
@@ -186,6 +194,17 @@ class BackendSession(Opening):
         elif state is State.BROKEN:
             self.abort()
             self._report()
+
+    def _send_chunk(self, exchange: Exchange) -> None:
+        """The whole message with its command, in one write, where that is less work than DATA."""
+        assert self._job is not None, "busy means that there is one"
+        octets = self._job.content.octets(MAX_CHUNK)
+        if octets is None:
+            self.transport.write(exchange.ask())
+            self._await_reply()
+        else:
+            self.transport.write(b"BDAT %d LAST\r\n%b" % (len(octets), octets))
+            self._out(exchange)
 
     def _send_content(self) -> None:
         assert self._job is not None, "busy means that there is one"
@@ -201,11 +220,15 @@ class BackendSession(Opening):
 
     def _send_dot(self, *pieces: bytes) -> None:
         """The last pieces and the dot, in one write: from here on nothing can be kept back."""
-        if self._exchange is not None and self._exchange.state is State.CONTENT:
+        exchange = self._exchange
+        if exchange is not None and exchange.state is State.CONTENT:
             self.transport.write(b"".join((*pieces, END_OF_DATA)))
-            self._exchange.dot_sent()
-            self._sent = self._clock.seconds()
-            self._watch.arm(self._timeouts.dot)
+            self._out(exchange)
+
+    def _out(self, exchange: Exchange) -> None:
+        exchange.dot_sent()
+        self._sent = self._clock.seconds()
+        self._watch.arm(self._timeouts.dot)
 
     def _unreadable(self, error: OSError) -> None:
         self._lost(Event.FAULT, f"cannot read the spooled message: {error}")
@@ -296,3 +319,24 @@ def _begin_7bit(exchange: Exchange, content: Content) -> bytes:
     if not fits:
         return exchange.decline(Event.EIGHT_BIT, "8-bit bytes, and the backend has no 8BITMIME")
     return exchange.begin()
+
+
+def _begin_without_utf8(exchange: Exchange, content: Content, strict: bool) -> bytes:
+    """The first commands to a backend without SMTPUTF8, for a client that gave it (RFC 6531 3.5).
+
+    They are none, unless it is certain that no header is outside ASCII.
+    """
+    try:
+        fits = (not strict and _has_ascii_headers(content)) or content.is_ascii()
+    except OSError as error:
+        return exchange.decline(Event.FAULT, f"cannot read the spooled message: {error}")
+    if not fits:
+        return exchange.decline(Event.UTF8, "a message outside ASCII, and no SMTPUTF8")
+    return exchange.begin_in_ascii()
+
+
+def _has_ascii_headers(content: Content) -> bool:
+    """Whether the one header is ASCII: a message in parts, or in a message, has further ones."""
+    header = content.lowered_header()
+    alone = b"multipart" not in header and b"message/" not in header
+    return alone and header.isascii() and len(header) < HEADER_LIMIT

@@ -6,7 +6,7 @@ by a fresh one, in silence; a fresh one's end is the answer. After our dot nothi
 again.
 """
 
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from functools import partial
 from typing import Any
 
@@ -21,6 +21,7 @@ from smtpforward.client.errors import ConnectFailed
 from smtpforward.client.hosts import RestingHosts
 from smtpforward.client.pool import Pool
 from smtpforward.client.session import BackendSession
+from smtpforward.client.slots import Slots, own_slots
 from smtpforward.client.waiters import Life
 from smtpforward.interfaces import IDeliver
 from smtpforward.job import TLS, Event, Job, NextHop, Outcome, PoolBounds, Server, Stage
@@ -33,15 +34,14 @@ NOT_THE_SERVER = frozenset({Event.POOL_FULL, Event.FAULT})
 
 @frozen
 class Probe:
-    """What a probe asks a pool for: a connection, soon, and no message waits for it."""
+    """What a probe asks a pool for: a connection, soon, and no message waits for it.
+
+    :ivar wait: seconds that it waits for a slot.
+    """
 
     next_hop: NextHop
     deadline: float
-
-    @property
-    def wait(self) -> float:
-        """It does not wait for a slot: all are taken, so the server is there."""
-        return 0.0
+    wait: float
 
 
 @implementer(IDeliver)
@@ -49,13 +49,20 @@ class ForwardTarget:
     """Delivers jobs to their next hops; keeps one pool for each backend.
 
     :param connector: opens connections.
+    :param slots: from a backend and its ``max_connections`` to how many this process may open.
     :ivar hosts: which servers rest.
     """
 
     log = Logger()
 
-    def __init__(self, connector: Connector, clock: Clock) -> None:
-        self._connector = connector
+    def __init__(
+        self,
+        connector: Connector,
+        clock: Clock,
+        slots: Callable[[Server, int], Slots] = own_slots,
+    ) -> None:
+        self.connector = connector
+        self._slots = slots
         self._clock = clock
         self._pools: dict[Server, Pool[BackendSession]] = {}
         self._bounds: dict[Server, PoolBounds] | None = None
@@ -79,10 +86,11 @@ class ForwardTarget:
             bounds = self._bounds.get(server, bounds)
         pool = self._pools[server] = Pool(
             str(server),
-            partial(self._connector.connect, server),
+            partial(self.connector.connect, server),
             bounds,
             self._clock,
             lambda: self._emptied(server),
+            self._slots(server, bounds.max_connections),
         )
         if self._life is Life.ENDING:
             pool.end()
@@ -118,7 +126,9 @@ class ForwardTarget:
         timeouts = next_hop.timeouts
         deadline = self._clock.seconds() + timeouts.connect + timeouts.reply
         pool = self.pool(server, next_hop)
-        probing: Deferred[Any] = pool.acquire(Probe(next_hop, deadline), fresh=True)
+        # Where all slots are taken the server is there; an empty pool may wait for its share.
+        wait = 0.0 if any(pool.counts().values()) else timeouts.connect
+        probing: Deferred[Any] = pool.acquire(Probe(next_hop, deadline, wait), fresh=True)
         return probing.addCallback(lambda session: session.quit())
 
     def deliver(self, job: Job) -> Deferred[list[Outcome]]:

@@ -34,6 +34,7 @@ def summary(settings: Settings) -> Iterator[str]:
     routes, access = settings.routes, settings.access
     yield f"name: {settings.me}"
     yield f"listen: {', '.join(settings.listen)}"
+    yield f"processes: {f'{settings.nodes} workers' if settings.nodes else 'one'}"
     yield f"default route: {routes.default.next_hop}"
     yield f"sections: {len(routes.sections)}"
     yield f"hosts: {len(access.hosts)}{' and expressions' if access.host_pattern else ''}"

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from smtpforward import answers
-from smtpforward.address import Fault, parse_recipient, parse_sender
+from smtpforward.address import Fault, parse_sender, parse_utf8_recipient
 from smtpforward.commands import settings as directory
 from smtpforward.config import Settings
 from smtpforward.envelope import Address, Client
@@ -78,8 +78,8 @@ def explain(
     settings: Settings, client: Client, sender: str, recipients: Sequence[str]
 ) -> Iterator[tuple[bool, str]]:
     """Whether the sender and each recipient are accepted, and a line that says why."""
-    path = parse_sender(b"FROM:<%b>" % os.fsencode(sender))
-    if isinstance(path, Fault) or path.parameters:
+    path = parse_sender(b"FROM:<%b> SMTPUTF8" % os.fsencode(sender))
+    if isinstance(path, Fault) or len(path.parameters) > 1:
         fault = path if isinstance(path, Fault) else Fault.SYNTAX
         yield False, _refused(sender, Refuse(answers.SENDER_FAULTS[fault], "not an address"))
         return
@@ -100,7 +100,7 @@ def explain(
 def _decide(
     settings: Settings, client: Client, sender: Address, recipient: str, taken: Way | None
 ) -> Accept | Refuse:
-    path = parse_recipient(b"TO:<%b>" % os.fsencode(recipient))
+    path = parse_utf8_recipient(b"TO:<%b>" % os.fsencode(recipient))
     if isinstance(path, Fault) or path.parameters:
         fault = path if isinstance(path, Fault) else Fault.SYNTAX
         return Refuse(answers.RECIPIENT_FAULTS[fault], "not an address")

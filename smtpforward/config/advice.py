@@ -9,13 +9,14 @@ from smtpforward.job import TLS
 CLEAR_PORTS = (25, 587)
 
 
-def advice(routes: Routes, inactivity_timeout: float) -> Iterator[str]:
+def advice(routes: Routes, inactivity_timeout: float, nodes: int) -> Iterator[str]:
     """All of it."""
     found = [routes.default, *routes.sections.values()]
     yield from late_first(found, inactivity_timeout)
     yield from backscatter(found)
     yield from in_the_clear(found)
     yield from implicit(found)
+    yield from fewer_than_workers(found, nodes)
 
 
 def late_first(routes: list[Route], inactivity_timeout: float) -> Iterator[str]:
@@ -56,6 +57,16 @@ def implicit(routes: list[Route]) -> Iterator[str]:
     ]
     if odd:
         yield f"enable_tls=implicit {_where(odd)}, on a port where servers begin without TLS"
+
+
+def fewer_than_workers(routes: list[Route], nodes: int) -> Iterator[str]:
+    """The routes on which worker processes have to take turns."""
+    few = [r for r in routes if r.next_hop.bounds.max_connections < nodes]
+    if few:
+        yield (
+            f"max_connections is below nodes {_where(few)}: the workers take turns at the backend,"
+            " and open a new connection each time"
+        )
 
 
 def _where(routes: list[Route]) -> str:

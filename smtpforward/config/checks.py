@@ -23,6 +23,7 @@ WHOLE = re.compile(r"-?[0-9]{1,15}")
 SECONDS = re.compile(r"[0-9]{1,15}(?:\.[0-9]{1,15})?")
 # The reactor cannot wait longer than 24 days at once.
 LONGEST = 604800.0
+MOST_NODES = 255
 
 
 class LiteralValidator(Validator):
@@ -74,13 +75,13 @@ def whole(value: object, low: str, high: str = "", unit: str = "") -> int:
     return number
 
 
-def nodes(value: object) -> int | str:
-    """A number of processes, or ``cpus``."""
+def nodes(value: object) -> int:
+    """A number of processes; ``cpus`` is that of the processors that this one may use."""
     text = single(value)
     if text.lower() == "cpus":
-        return "cpus"
-    if not WHOLE.fullmatch(text) or int(text) < 0:
-        raise wrong(text, "a whole number, at least 0, or cpus")
+        return min(MOST_NODES, len(os.sched_getaffinity(0)))
+    if not WHOLE.fullmatch(text) or not 0 <= int(text) <= MOST_NODES:
+        raise wrong(text, f"a whole number from 0 to {MOST_NODES}, or cpus")
     return int(text)
 
 

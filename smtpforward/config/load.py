@@ -37,6 +37,7 @@ DIFFERENT = ("enable_outbound", "enable_tls")
 AS_THEY_ARE = (
     *("inactivity_timeout", "force_shutdown_timeout"),
     *("smtps_port", "auth_allow_plaintext", "bare_newline", "bare_newline_exempt"),
+    "nodes",
 )
 
 
@@ -159,7 +160,7 @@ def _access(root: str, report: Report) -> Access:
 
 def _remarks(root: str, files: _Files, settings: Settings) -> Iterator[str]:
     """What concerns several files, for warnings."""
-    yield from advice(settings.routes, settings.inactivity_timeout)
+    yield from advice(settings.routes, settings.inactivity_timeout, settings.nodes)
     if files.ignored:
         yield f"this gateway lacks, and ignores: {', '.join(files.ignored)}"
     unread = [name for name in UNREAD if os.path.lexists(os.path.join(root, name))]

@@ -35,6 +35,14 @@ class Networks:
             known = self._by_prefix.setdefault((network.version, shift), set())
             known.add(int(network.network_address) >> shift)
 
+    def __reduce__(self) -> "tuple[type[Networks], tuple[()], object]":
+        """What a worker process gets of it: not the answers known so far."""
+        return Networks, (), self._by_prefix
+
+    def __setstate__(self, state: dict[tuple[int, int], set[int]]) -> None:
+        """See :meth:`__reduce__`."""
+        self._by_prefix.update(state)
+
     def __contains__(self, ip: object) -> bool:
         """Whether ``ip`` (text) is inside; an IPv4-mapped IPv6 address counts as IPv4."""
         return self._holds(ip)

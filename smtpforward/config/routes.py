@@ -17,6 +17,7 @@ from smtpforward.config.dialect import MAIN
 from smtpforward.config.problems import Place, Report, shown
 from smtpforward.config.reading import Reading
 from smtpforward.config.settings import ClientTLS, Route, Routes
+from smtpforward.envelope import mailbox
 from smtpforward.job import NextHop, PoolBounds, Server, Timeouts
 
 HOSTS = frozenset({"host", "forwarding_host_pool"})
@@ -171,7 +172,7 @@ class _Builder:
             message = f"[{section}] is for a sender, and the sender selects no section"
             self.report.add(place, None, message, f"domain_selector=mail_from, or [{domain}]")
             return None
-        return f"{local.lower()}@{domain}" if at else domain
+        return mailbox(local, domain) if at else domain
 
     def _at(self, section: str, key: str) -> Place | None:
         """Where the section itself sets ``key``."""

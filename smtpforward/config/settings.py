@@ -186,6 +186,7 @@ class Settings:
     :ivar me: this host's name. ``listen``: Twisted endpoint descriptions.
     :ivar own_name: ``me`` where the file gives it: a backend that greets with it is this gateway.
         The system's name may well be that of another server on this host.
+    :ivar nodes: worker processes; 0: one process for everything.
     :ivar inactivity_timeout: seconds of a client's silence, where ``timeouts`` say nothing else.
     :ivar force_shutdown_timeout: seconds that transactions in flight get at the end.
     :ivar smtps_port: listeners on it speak TLS at once.
@@ -205,6 +206,7 @@ class Settings:
     limits: Limits = Limits()
     own_name: str | None = None
     listen: tuple[str, ...] = ("tcp6:25:interface=\\:\\:",)
+    nodes: int = 0
     inactivity_timeout: float = 300.0
     timeouts: ClientTimeouts = ClientTimeouts()
     force_shutdown_timeout: float = 30.0

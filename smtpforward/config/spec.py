@@ -68,9 +68,6 @@ first_command = seconds(default=None)
 command = seconds(default=None)
 data = seconds(default=None)
 """,
-    working={
-        ("main", "nodes"): {0: "0"},
-    },
     replaced={("main", "listen_host"): "listen=HOST:PORT"},
     lacking={
         "main": frozenset(

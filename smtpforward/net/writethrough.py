@@ -11,8 +11,9 @@ The private names of Twisted that this leans on are pinned by ``tests/test_net_w
 from socket import AF_INET, AF_INET6
 from typing import Any
 
-from twisted.internet import tcp
+from twisted.internet import tcp, unix
 from twisted.internet.interfaces import IConnector, IListeningPort
+from twisted.python.failure import Failure
 from zope.interface import directlyProvides, providedBy
 
 
@@ -53,16 +54,64 @@ class _Port(tcp.Port):
     transport = WriteThroughServer
 
 
+class _Shared:
+    """Mixed in before a port class: other processes accept on the same socket.
+
+    One connection at a time: Twisted takes as many as have come, and the process that wakes first
+    would serve them all while the others have nothing to do.
+    """
+
+    @property
+    def numberAccepts(self) -> int:
+        """Twisted counts them and suits this to what comes."""
+        return 1
+
+    @numberAccepts.setter
+    def numberAccepts(self, number: int) -> None:
+        pass
+
+
+class _SharedPort(_Shared, _Port):
+    """A TCP port of several processes."""
+
+
+class _SharedUnixPort(_Shared, unix.Port):
+    """A UNIX port of several processes.
+
+    Its socket is made, and its path removed, by the process that has bound it. Twisted's adopted
+    ones would change the mode of the path, remove it, and shut the socket down for all.
+    """
+
+    _shouldShutdown = False  # noqa: N815 -- Twisted's name
+
+    def startListening(self: Any) -> None:
+        """See IListeningPort."""
+        tcp._reservedFD.reserve()
+        self.factory.doStart()
+        self.connected = True
+        self.socket = self._preexistingSocket
+        self.fileno = self.socket.fileno
+        self.startReading()
+
+    def connectionLost(self, reason: Failure) -> None:
+        """See FileDescriptor."""
+        tcp.Port.connectionLost(self, reason)
+
+
 class _Connector(tcp.Connector):
     def _makeTransport(self) -> tcp.Client:
         return WriteThroughClient(self.host, self.port, self.bindAddress, self, self.reactor)
 
 
 class WriteThroughReactor:
-    """``reactor`` in all but this: its TCP transports write through."""
+    """``reactor`` in all but this: its TCP transports write through.
 
-    def __init__(self, reactor: Any) -> None:
+    :param shared: whether other processes accept on the ports that are adopted.
+    """
+
+    def __init__(self, reactor: Any, shared: bool = False) -> None:
         self._reactor = reactor
+        self._shared = shared
         directlyProvides(self, providedBy(reactor))
 
     def __getattr__(self, name: str) -> Any:
@@ -86,10 +135,17 @@ class WriteThroughReactor:
 
     def adoptStreamPort(self, fileDescriptor: int, addressFamily: int, factory: Any) -> Any:
         """See IReactorSocket."""
-        if addressFamily not in (AF_INET, AF_INET6):
+        listening: Any
+        if addressFamily in (AF_INET, AF_INET6):
+            kind = _SharedPort if self._shared else _Port
+            listening = kind._fromListeningDescriptor(
+                self._reactor, fileDescriptor, addressFamily, factory
+            )
+        elif self._shared:
+            listening = _SharedUnixPort._fromListeningDescriptor(
+                self._reactor, fileDescriptor, factory
+            )
+        else:
             return self._reactor.adoptStreamPort(fileDescriptor, addressFamily, factory)
-        listening = _Port._fromListeningDescriptor(
-            self._reactor, fileDescriptor, addressFamily, factory
-        )
         listening.startListening()
         return listening

@@ -20,6 +20,7 @@ from zope.interface import Attribute, Interface, implementer
 
 from smtpforward import passwords
 from smtpforward.config.settings import Logins
+from smtpforward.facts import Fact
 from smtpforward.limits import origin_of
 from smtpforward.net.clock import Clock
 from smtpforward.server.sasl import NEEDED
@@ -124,8 +125,11 @@ def mechanisms_of(portal: Portal, methods: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(method for method in methods or NEEDED if NEEDED[method] in checked)
 
 
-class FailedLogins:
-    """How often logins from each address have failed of late; bounded: the oldest goes."""
+class FailedLogins(Fact):
+    """How often logins from each address have failed of late; bounded: the oldest goes.
+
+    Worker processes tell each other.
+    """
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -134,6 +138,11 @@ class FailedLogins:
     def note(self, ip: str) -> None:
         """One more from ``ip``."""
         key = origin_of(ip)
+        self.hear(key)
+        self.tell(key)
+
+    def hear(self, key: str) -> None:  # type: ignore[override]
+        """One more from a network, at one of the worker processes."""
         recent = [*self._recent(key), self._clock.seconds()]
         self._failures[key] = recent[-MAX_PER_ADDRESS:]
         self._failures.move_to_end(key)

@@ -21,11 +21,12 @@ from typing import TYPE_CHECKING, Any
 import attrs
 from OpenSSL import SSL
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.interfaces import INegotiated, ITLSTransport
+from twisted.internet.interfaces import IHalfCloseableProtocol, INegotiated, ITLSTransport
 from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
 from twisted.mail import smtp
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
 from smtpforward import answers
 from smtpforward.config.settings import Settings
@@ -41,7 +42,9 @@ if TYPE_CHECKING:
     from smtpforward.server.factory import GatewayFactory
 
 UNREAD_LIMIT = 65536
-EXTENSION_LENGTH = 543  # what SIZE, BODY and AUTH= add to a MAIL line (RFC 1870, 6152, 4954)
+# What SIZE, BODY, AUTH=, SMTPUTF8, RET and ENVID add to a MAIL line (RFC 1870, 6152, 4954, 6531,
+# 3461); what NOTIFY and ORCPT add to RCPT is less.
+EXTENSION_LENGTH = 543 + 10 + 9 + 107
 CLOSE_DEADLINE = 10.0
 _BREACHES = {
     Breach.NEWLINE: answers.BARE_NEWLINE_IN_COMMAND,
@@ -55,6 +58,7 @@ class Phase(enum.Enum):
     ANSWERING = "they wait: an answer is owed"
     COMMAND = "a command line"
     DATA = "message data"
+    CHUNK = "the octets of a chunk"
     LOGIN = "a line of a login"
     CLOSING = "of no interest any more"
 
@@ -74,6 +78,7 @@ def _method_name(protocol: Any, command: bytes) -> str | None:
     return next((name for name in names if hasattr(protocol, name)), None)
 
 
+@implementer(IHalfCloseableProtocol)
 class Conversation(smtp.ESMTP):
     """Reads commands and sends answers; a subclass knows the commands.
 
@@ -110,6 +115,9 @@ class Conversation(smtp.ESMTP):
 
     def _data_received(self, data: bytes) -> None:
         """Message data has come; no command of this class asks for any."""
+
+    def _chunk_received(self, data: bytes) -> None:
+        """Octets of a chunk have come; no command of this class asks for any."""
 
     def _close_content(self) -> None:
         """The connection has gone: give up what was collected."""
@@ -189,6 +197,19 @@ class Conversation(smtp.ESMTP):
             self._close_content()
             self._log_out()
 
+    def readConnectionLost(self) -> None:
+        """The client sends no more. Exim says so behind the QUIT that it pipelines; it still reads.
+
+        Without a QUIT it has gone, as far as anyone can tell, and so has its transaction.
+        """
+        if self.phase is Phase.CLOSING:
+            peer.close(self.transport)
+        elif self.phase is not Phase.ANSWERING or not self._unread.end_with_quit:
+            self._close()
+
+    def writeConnectionLost(self) -> None:
+        """Our half is closed, as ``close_lingering`` has it; the client's is awaited."""
+
     def timeoutConnection(self) -> None:
         self._send_and_close(answers.IDLE_TOO_LONG)
 
@@ -230,6 +251,10 @@ class Conversation(smtp.ESMTP):
                 self.phase = Phase.ANSWERING
                 self.state_COMMAND(line)
                 return
+        elif self.phase is Phase.CHUNK:
+            self._watch.arm(self._data_patience)
+            self._chunk_received(data)
+            return
         self._unread.append(data)
         if not self._pumping:
             self._pump()

@@ -7,7 +7,7 @@ The size is that of what is stored: a bare LF that became CRLF counts as two byt
 
 from smtpforward import answers
 from smtpforward.config.settings import Limits
-from smtpforward.content import Content, Memory
+from smtpforward.content import Content, Form, Memory
 from smtpforward.reply import Reply
 from smtpforward.server.endofdata import EndOfData, NormalizingEndOfData
 
@@ -24,6 +24,8 @@ class Arrival:
 
     __slots__ = ("_bound", "_end", "_limits", "_normalize", "_received", "content", "refusal")
 
+    form = Form.WIRE
+
     def __init__(
         self,
         spool_dir: str,
@@ -31,14 +33,17 @@ class Arrival:
         memory: Memory | None = None,
         normalize: bool = False,
     ) -> None:
-        self.content = Content(spool_dir, limits.spool_after, memory=memory, most=limits.memory)
+        self.content = Content(spool_dir, limits.spool_after, self.form, memory, limits.memory)
         self.refusal: Reply | None = None
         self._limits = limits
         self._normalize = normalize
-        self._end = NormalizingEndOfData() if normalize else EndOfData()
+        self._end = self._recogniser(normalize)
         self._received = 0
         # A header is no longer than its message: up to here nothing is looked at.
         self._bound = min(limits.header_bytes, limits.bytes)
+
+    def _recogniser(self, normalize: bool) -> EndOfData:
+        return NormalizingEndOfData() if normalize else EndOfData()
 
     def feed(self, chunk: bytes) -> bytes | None:
         """Take ``chunk``; what came behind the end of the message, or ``None`` before its end."""

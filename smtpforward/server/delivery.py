@@ -101,4 +101,5 @@ class RoutingDelivery:
         """The ``Received`` line that is put before the message, CRLF included."""
         only = recipients[0].address.path if len(recipients) == 1 else b""
         client: Client = self.transaction.client
-        return received_line(client, self.me, self.transaction.id, only)
+        utf8 = b"SMTPUTF8" in self.transaction.parameters
+        return received_line(client, self.me, self.transaction.id, only, utf8)

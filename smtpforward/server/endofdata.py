@@ -71,8 +71,8 @@ class EndOfData:
         self._held = chunk[-held:]
         return chunk[:-held]
 
-    def _check_newlines(self, chunk: bytes) -> None:
-        self._newlines.decode(chunk.decode("latin-1"))
+    def _check_newlines(self, chunk: bytes, final: bool = False) -> None:
+        self._newlines.decode(chunk.decode("latin-1"), final)
         seen = self._newlines.newlines
         if seen is not None and seen != "\r\n":
             kinds = (seen,) if isinstance(seen, str) else seen

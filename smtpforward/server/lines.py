@@ -73,6 +73,21 @@ class CommandLines:
             return Breach.NEWLINE
         return Breach.LENGTH if len(line) > limit else line[:-2]
 
+    def octets(self, most: int) -> bytes:
+        """The next bytes, whatever they are: at most so many, and as many as have come."""
+        end = self._at + most
+        taken = self._unread[self._at : end]
+        if end < len(self._unread):
+            self._at = end
+        else:
+            self.clear()
+        return taken
+
+    @property
+    def end_with_quit(self) -> bool:
+        """Whether the last of the commands that wait is QUIT."""
+        return (b"\n" + self._unread[self._at :].upper()).endswith(b"\nQUIT\r\n")
+
     def clear(self) -> None:
         """Forget what waits."""
         self._unread = b""

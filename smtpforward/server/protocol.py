@@ -8,15 +8,16 @@ import enum
 from functools import lru_cache
 
 from twisted.cred.credentials import ICredentials
+from twisted.python.failure import Failure
 
 from smtpforward import address, answers
 from smtpforward.config.settings import Settings
-from smtpforward.content import Content
 from smtpforward.envelope import NULL_SENDER, Address, Client, Recipient
 from smtpforward.net.clock import Clock
 from smtpforward.reply import Reply
 from smtpforward.server import parameters, ports
-from smtpforward.server.conversation import Conversation, Phase
+from smtpforward.server.chunking import Chunking
+from smtpforward.server.conversation import Phase
 from smtpforward.server.data import Arrival
 from smtpforward.server.lines import Breach
 from smtpforward.server.login import Login
@@ -36,19 +37,19 @@ def _greeted(*lines: bytes) -> Reply:
     return Reply(250, lines)
 
 
-class GatewaySMTP(Conversation):
+class GatewaySMTP(Chunking):
     """One client's connection."""
 
     def __init__(self, settings: Settings, client: Client, clock: Clock) -> None:
-        Conversation.__init__(self, settings, client, clock)
+        Chunking.__init__(self, settings, client, clock)
         self._clock = clock
         self._hello = Hello.NOT
         self._login: Login | None = None
         self._exchange: Exchange | None = None
         self._proposed = NULL_SENDER
+        self._utf8 = False
         self._sender: Address | None = None
         self._recipients = 0
-        self._arrival: Arrival | None = None
 
     @property
     def in_transaction(self) -> bool:
@@ -88,7 +89,11 @@ class GatewaySMTP(Conversation):
             b"PIPELINING": None,
             b"SIZE": [b"%d" % self._settings.limits.bytes],
             b"8BITMIME": None,
+            b"SMTPUTF8": None,
             b"ENHANCEDSTATUSCODES": None,
+            b"DSN": None,
+            b"LIMITS": [b"RCPTMAX=%d" % self._settings.limits.recipients],
+            b"CHUNKING": None,
         }
         if self._can_start_tls:
             offered[b"STARTTLS"] = None
@@ -107,11 +112,14 @@ class GatewaySMTP(Conversation):
         if isinstance(path, address.Fault):
             self._reply(answers.SENDER_FAULTS[path])
             return
-        refusal = parameters.refuse_mail(path.parameters, self._settings.limits.bytes)
+        extended = self._hello is Hello.EXTENDED
+        most = self._settings.limits.bytes
+        refusal = parameters.refuse_mail(path.parameters, most, extended)
         if refusal is not None:
             self._reply(refusal)
             return
         self._proposed = path.address
+        self._utf8 = b"SMTPUTF8" in path.parameters
         self._ask(self._session.mail, self._mail_answered, path.address, path.parameters)
 
     def _refuse_mail_now(self) -> Reply | None:
@@ -125,18 +133,23 @@ class GatewaySMTP(Conversation):
         if refusal is None:
             self._sender = self._proposed
         else:
-            self._session.reset()
+            self._end_transaction()
         self._reply(refusal or answers.SENDER_OK)
 
     def do_RCPT(self, rest: bytes) -> None:
         if self._sender is None:
             self._reply(answers.MAIL_FIRST)
             return
+        if self._chunks is not None:
+            self._reply(answers.CHUNKS_BEGUN)
+            return
         path = address.parse_recipient(rest)
+        if path is address.Fault.NON_ASCII and self._utf8:
+            path = address.parse_utf8_recipient(rest)
         if isinstance(path, address.Fault):
             self._reply(answers.RECIPIENT_FAULTS[path])
             return
-        refusal = parameters.refuse_rcpt(path.parameters)
+        refusal = parameters.refuse_rcpt(path.parameters, self._hello is Hello.EXTENDED)
         if refusal is not None:
             self._reply(refusal)
             return
@@ -155,10 +168,17 @@ class GatewaySMTP(Conversation):
             self._reply(answers.NO_PARAMETERS)
         elif self._sender is None:
             self._reply(answers.MAIL_FIRST)
+        elif self._chunks is not None:
+            self._reply(answers.CHUNKS_BEGUN)
         elif not self._recipients:
             self._reply(answers.RCPT_FIRST)
         else:
             self._ask(self._session.data, self._data_answered)
+
+    def _refuse_chunks_now(self) -> Reply | None:
+        if self._sender is None:
+            return answers.MAIL_FIRST
+        return None if self._recipients else answers.RCPT_FIRST
 
     def _data_answered(self, refusal: Reply | None) -> None:
         if self._pipelined():
@@ -166,14 +186,7 @@ class GatewaySMTP(Conversation):
         if refusal is not None:
             self._reply(refusal)
             return
-        settings = self._settings
-        self._data_patience = settings.data_timeout
-        self._arrival = Arrival(
-            settings.spool_dir,
-            settings.limits,
-            self.factory.memory,
-            settings.normalizes(self._client.ip),
-        )
+        self._arrival = self._new_arrival(Arrival)
         self._send(answers.GO_AHEAD, Phase.DATA)
 
     def do_RSET(self, rest: bytes) -> None:
@@ -302,13 +315,13 @@ class GatewaySMTP(Conversation):
             self.phase = Phase.ANSWERING
             self._data_ended(arrival)
         elif arrival.hopeless and arrival.refusal is not None:
-            self._cut_off(self._session.discarded(arrival.refusal))
+            self._cut_off(self._discarded(arrival.refusal))
 
     def _data_ended(self, arrival: Arrival) -> None:
         if arrival.refusal is None:
             self._ask(self._session.end_of_data, self._message_answered, arrival.content)
             return
-        reply = self._session.discarded(arrival.refusal)
+        reply = self._discarded(arrival.refusal)
         if arrival.breach:
             self._cut_off(reply)
         else:
@@ -323,11 +336,9 @@ class GatewaySMTP(Conversation):
     def _end_transaction(self) -> None:
         self._sender = None
         self._recipients = 0
-        self._session.reset()
+        try:
+            self._session.reset()
+        except Exception:
+            # What is owed to the client is owed all the same: a 250 most of all.
+            self._session_failed(Failure())
         self._close_content()
-
-    def _close_content(self) -> None:
-        if self._arrival is not None:
-            content: Content = self._arrival.content
-            self._arrival = None
-            content.close()

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from tests.guards import Guard, client, limits, server
+from tests.guards import Guard, chunks, client, extensions, limits, server, workers
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PARTS = ("smtpforward", "twisted", "tests")
@@ -89,7 +89,14 @@ def _check_share(copy: Copy, guards: Sequence[Guard]) -> list[str]:
 
 def main(words: Sequence[str]) -> int:
     """Check, say what is wrong, and give the exit status."""
-    known = [*server.GUARDS, *limits.GUARDS, *client.GUARDS]
+    known = [
+        *server.GUARDS,
+        *extensions.GUARDS,
+        *limits.GUARDS,
+        *chunks.GUARDS,
+        *client.GUARDS,
+        *workers.GUARDS,
+    ]
     chosen = [g for g in known if not words or any(word in g.test for word in words)]
     wrong = check(chosen)
     for line in wrong:

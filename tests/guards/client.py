@@ -31,6 +31,10 @@ def _strict(test: str, before: str, after: str) -> Guard:
     return Guard(f"tests.test_client_session.Strict8BitTests.{test}", SESSION, before, after)
 
 
+def _chunk(test: str, file: str, before: str, after: str) -> Guard:
+    return Guard(f"tests.test_client_chunks.ChunkTests.{test}", file, before, after)
+
+
 def _pool(test: str, file: str, before: str, after: str) -> Guard:
     return Guard(f"tests.test_traps_pools.{test}", file, before, after)
 
@@ -49,6 +53,29 @@ STUFFING_WITH_CR = """        yield piece.replace(b"\\n", b"\\r\\n").replace(b"\
 """
 
 GUARDS = [
+    _chunk(
+        "test_never_with_the_envelope",
+        EXCHANGE,
+        "        if not self._accepted or (self._atomic and self._refused):\n",
+        "        if self._data is not None and not self._accepted:\n",
+    ),
+    _chunk(
+        "test_refused",
+        EXCHANGE,
+        "        self.state = State.DONE if good or self._data is not None else State.BROKEN\n",
+        "        self.state = State.DONE\n",
+    ),
+    _chunk(
+        "test_forms",
+        CONTENT,
+        '(stored.startswith(b".") or b"\\n." in stored)',
+        '(b"\\n." in stored)',
+    ),
+    _chunk("test_forms", CONTENT, "self._form is Form.WIRE and (stored", "(stored"),
+    _chunk(
+        "test_prefix", CONTENT, "        return self.prefix + stored\n", "        return stored\n"
+    ),
+    _chunk("test_out_of_step", SESSION, "(State.CHUNK, State.CONTENT,", "(State.CONTENT,"),
     # Twisted, as a client: the data.
     _client(
         "DataTraps.test_dot_at_the_seam_of_two_chunks", CONTENT, STUFFING, STUFFING_PIECES_ALONE
@@ -83,9 +110,8 @@ GUARDS = [
     _client(
         "DialogueTraps.test_address_becomes_another",
         EXCHANGE,
-        "self._envelope.recipients[index].address.path",
-        '__import__("twisted.mail.smtp").mail.smtp.quoteaddr('
-        "bytes(self._envelope.recipients[index].address))",
+        "recipient.address.path, words",
+        '__import__("twisted.mail.smtp").mail.smtp.quoteaddr(bytes(recipient.address)), words',
     ),
     _client("DialogueTraps.test_421_to_ehlo", OPENING, "if reply.code == 421:", "if False:"),
     _client(
@@ -308,7 +334,7 @@ GUARDS = [
     _pool(
         "OtherPoolTraps.test_one_after_the_other",
         POOL,
-        "return self._size < max(1, self._ceiling) and not self._waiting",
+        "return self._size < self._limit and not self._waiting",
         "return not self._size",
     ),
     _pool(
@@ -330,7 +356,20 @@ GUARDS = [
     _resting("BoundedTests.test_lost_by_the_name", "if ip not in there or len", "if len"),
     _resting("BoundedTests.test_not_resolved", "rests is None or not addresses", "rests is None"),
     _resting("BoundedTests.test_names", "if len(self._names) >= MOST_NAMES:", "if False:"),
-    _dial("ConnectTests.test_cancelled", DIAL, "if reason.type is not UserError:", "if True:"),
+    _dial("ConnectTests.test_cancelled", DIAL, "if reason.type is not UserError and", "if"),
+    _dial("ConnectTests.test_no_descriptor", DIAL, " and not is_our_own(reason):", ":"),
+    Guard(
+        "tests.test_client_connect.FailedTests.test_no_descriptor",
+        CONNECT,
+        "Event.FAULT if is_our_own(failure) else Event.UNREACHABLE",
+        "Event.UNREACHABLE",
+    ),
+    Guard(
+        "tests.test_client_connect.ConnectTests.test_time_of_the_clock",
+        CONNECT,
+        "left = purpose.deadline - self._clock.seconds()",
+        "left = purpose.deadline - reactor.seconds()",
+    ),
     _dial(
         "ConnectTests.test_overtaken",
         DIAL,
@@ -354,7 +393,11 @@ GUARDS = [
         "again = security",
     ),
     # 8-bit bytes.
-    _strict("test_refused", "    if not fits:\n", "    if False:\n"),
-    _strict("test_not_strict", "if job.next_hop.strict_8bit and b", "if b"),
-    _strict("test_offered", 'strict_8bit and b"8BITMIME" not in self.extensions:', "strict_8bit:"),
+    _strict(
+        "test_refused",
+        "    if not fits:\n        return exchange.decline(Event.EIGHT_BIT",
+        "    if False:\n        return exchange.decline(Event.EIGHT_BIT",
+    ),
+    _strict("test_not_strict", "strict = job.next_hop.strict_8bit and b", "strict = b"),
+    _strict("test_offered", 'strict_8bit and b"8BITMIME" not in self.extensions', "strict_8bit"),
 ]

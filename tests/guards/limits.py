@@ -134,8 +134,8 @@ GUARDS = [
     _guard(
         "test_server_protocol.TimeTests.test_each_kind_of_silence",
         CONVERSATION,
-        "            self._watch.arm(self._data_patience)",
-        "            self._watch.arm(self._patience)",
+        "            self._watch.arm(self._data_patience)\n            self._data_received(data)",
+        "            self._watch.arm(self._patience)\n            self._data_received(data)",
     ),
     _guard(
         "test_config_dialect.LineTests.test_brackets_are_no_key",

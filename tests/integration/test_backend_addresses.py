@@ -58,7 +58,7 @@ class AddressesTests(ForwardingCase):
 
     def resting(self, gateway: Gateway) -> list[str]:
         """What the gateway's connector says."""
-        return list(gateway.target._connector.addresses.resting)
+        return list(gateway.target.connector.addresses.resting)
 
     async def test_refused_and_back(self) -> None:
         """An address that refuses is passed over, then left last, then back when it listens."""
@@ -82,7 +82,7 @@ class AddressesTests(ForwardingCase):
 
     def is_over(self, gateway: Gateway) -> bool:
         """Whether the next connection begins with an address that has rested."""
-        [rests] = gateway.target._connector.addresses._names.values()
+        [rests] = gateway.target.connector.addresses._names.values()
         now: float = gateway._reactor.seconds()
         return any(rest.until <= now for rest in rests.values())
 

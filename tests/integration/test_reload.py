@@ -128,6 +128,26 @@ class LoadTests(ReloadCase):
                 self.assertEqual(held, backend.port, f"{number:X}")
 
 
+class WorkersTests(ReloadCase):
+    """With ``nodes`` the parent reads, and all workers apply."""
+
+    async def test_every_worker(self) -> None:
+        """After a reload no worker uses the old route; a broken file changes nothing."""
+        old, new = self.backend(), self.backend()
+        gateway = await self.gateway(old.port, {"connection.ini": "nodes=2\n"})
+        await gateway.until(lambda: gateway.stdout.count(" forwards to ") == 2, "two workers")
+        self.replace(gateway, "smtp_forward.ini", "host=127.0.0.1\nport=many\n")
+        await gateway.until(lambda: KEPT in gateway.stdout, KEPT)
+        text = three_files(gateway.port, new.port)["smtp_forward.ini"]
+        self.replace(gateway, "smtp_forward.ini", text)
+        gateway.signal(signal.SIGHUP)
+        await self.until_applied(gateway, 2, "routes")
+        done = await smtp_source(gateway.port, "-s", "10", "-m", "100")
+        self.assertEqual(0, done.exit_code, done.output)
+        self.assertEqual((0, 100), (len(old.messages), len(new.messages)))
+        self.assertEqual({"1", "2"}, set(re.findall(r"\[mail,(\d)\]", gateway.stdout)))
+
+
 class SignalTests(ReloadCase):
     """What else a reload replaces."""
 

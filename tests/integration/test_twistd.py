@@ -110,16 +110,18 @@ STOPPED = -signal.SIGTERM
 class StopTests(PeerTestCase):
     """How it ends."""
 
+    files: dict[str, str] = {}
+
     async def test_idle(self) -> None:
         """With nothing in flight TERM ends it at once."""
-        gateway = await self.gateway(self.backend().port)
+        gateway = await self.gateway(self.backend().port, self.files)
         self.assertEqual(STOPPED, await gateway.terminate(timeout=10), gateway.output())
 
     async def test_transaction_in_flight(self) -> None:
         """TERM lets a transaction finish, takes no new client and ends idle connections."""
         hold = Held(TAKEN)
         backend = self.backend(Script(replies={".": slow(hold), "BDAT": slow(hold)}))
-        gateway = await self.gateway(backend.port)
+        gateway = await self.gateway(backend.port, self.files)
         in_flight = deferToThread(transaction, gateway.port, "slow@example.com")
         await until(lambda: hold.waiting, gateway.output)
         await deferToThread(transaction, gateway.port, "quick@example.com")
@@ -140,7 +142,7 @@ class StopTests(PeerTestCase):
     async def test_message_arriving(self) -> None:
         """A message that has come in half at TERM is taken to its end and handed over."""
         backend = self.backend()
-        gateway = await self.gateway(backend.port)
+        gateway = await self.gateway(backend.port, self.files)
         client = await deferToThread(RawClient, gateway.port)
         self.addCleanup(client.close)
         await deferToThread(client.hello)
@@ -156,6 +158,12 @@ class StopTests(PeerTestCase):
         self.assertEqual(STOPPED, await ended, gateway.output())
         self.assertEqual(1, len(backend.messages))
         self.assertEqual("QUIT", backend.conversations[0].verbs[-1])
+
+
+class StopWorkersTests(StopTests):
+    """How several processes end."""
+
+    files = {"connection.ini": "nodes=2\n"}
 
 
 def slow(hold: Held) -> Step:

@@ -62,7 +62,7 @@ gateway.example
 PROBLEMS = (
     ("me:1", "'mail_example' is no host name", "a line such as mail.example.com"),
     ("smtp.ini:2: inactivity_timeout", "'soon' is wrong", "a positive number of seconds"),
-    ("smtp.ini:3: nodes", "'many' is wrong", "a whole number, at least 0"),
+    ("smtp.ini:3: nodes", "'many' is wrong", "a whole number from 0 to 255, or cpus"),
     ("smtp.ini:5: byts", "is not known here", "did you mean bytes?"),
     ("smtp.ini:7", "section [sizes] is not known here", "one of [max], [headers]"),
     ("connection.ini:2: spool_dir", "absent' is no directory", "an existing directory"),

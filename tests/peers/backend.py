@@ -3,7 +3,9 @@
 What it answers is in ``script.py``, what it keeps of each connection in ``conversation.py``.
 """
 
+import socket
 from collections.abc import Callable
+from typing import Any
 
 from twisted.internet import reactor
 from twisted.internet.interfaces import IReactorTCP
@@ -15,6 +17,7 @@ from tests.peers.script import Script
 from tests.peers.wait import until
 
 BACKLOG = 1024
+NARROW = 65536
 
 
 class ScriptedBackend(ServerFactory[Conversation]):
@@ -55,6 +58,11 @@ class ScriptedBackend(ServerFactory[Conversation]):
     def messages(self) -> list[Message]:
         """Those of all connections."""
         return [message for talk in self.conversations for message in talk.messages]
+
+    def narrow(self) -> None:
+        """Let connections from now on take little more from the wire than is read of them."""
+        listening: Any = self._listening
+        listening.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, NARROW)
 
     async def until_taken(self, count: int, timeout: float = 20.0) -> None:
         """Wait until ``count`` messages are there."""

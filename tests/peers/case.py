@@ -54,9 +54,21 @@ class PeerTestCase(TestCase):
         self.stop_later(postfix.stop)
         return await postfix.ready()
 
-    async def exim(self, *mailboxes: str, authenticators: str = "", **settings: str) -> Exim:
-        """A running Exim with ``mailboxes`` in example.com, and more of its main settings."""
-        exim = Exim(self.folder(), *mailboxes, settings=settings, authenticators=authenticators)
+    async def exim(
+        self,
+        *mailboxes: str,
+        authenticators: str = "",
+        next_hop: str = "",
+        **settings: str,
+    ) -> Exim:
+        """A running Exim: see there; ``settings`` are more of its main ones."""
+        exim = Exim(
+            self.folder(),
+            *mailboxes,
+            settings=settings,
+            authenticators=authenticators,
+            next_hop=next_hop,
+        )
         self.stop_later(exim.stop)
         return await exim.ready()
 

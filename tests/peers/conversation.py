@@ -17,7 +17,16 @@ from twisted.python.failure import Failure
 
 from tests.peers.counting import ConnectionCount
 from tests.peers.framing import Received, undotted
-from tests.peers.script import END_OF_DATA, Action, Bytewise, Endless, Held, Script, Step
+from tests.peers.script import (
+    END_OF_DATA,
+    Action,
+    Bytewise,
+    Endless,
+    Held,
+    Script,
+    Step,
+    Swallow,
+)
 
 BDAT = re.compile(rb"BDAT (\d+)( LAST)?$", re.IGNORECASE)
 
@@ -162,6 +171,8 @@ class Conversation(Protocol):
             case Held():
                 await step.released()
                 return await self._play(step.then, command)
+            case Swallow():
+                return await self._swallow(step.count)
             case Action() | Endless():
                 return await self._end(step)
             case _:
@@ -173,6 +184,17 @@ class Conversation(Protocol):
             await deferLater(reactor, 0)
         return data
 
+    async def _swallow(self, count: int) -> bytes:
+        while len(self.unread) < count:
+            await self._arrival()
+        self.transport.pauseProducing()
+        return b""
+
+    async def _sent(self) -> None:
+        """Return when nothing waits to be written: an abort would throw it away."""
+        while self.ended is None and (self.transport.dataBuffer or self.transport._tempDataBuffer):
+            await deferLater(reactor, 0)
+
     async def _end(self, step: Action | Endless) -> bytes:
         """Do ``step``, and no other until the connection is gone."""
         match step:
@@ -180,6 +202,7 @@ class Conversation(Protocol):
                 block = step.data * (1 + 4096 // len(step.data))
                 self.transport.registerProducer(_Repeat(self.transport, block), False)
             case Action.RESET:
+                await self._sent()
                 self.transport.abortConnection()
             case Action.CLOSE:
                 self.transport.loseConnection()

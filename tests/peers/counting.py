@@ -5,16 +5,17 @@ gets to read it: at each arrival the kernel is asked for the state of those befo
 that closes a connection and then opens one is not seen to have had two.
 """
 
-import socket
+from socket import IPPROTO_TCP, TCP_INFO
+from typing import Any
 from typing import Protocol as Structure
 
 TCP_ESTABLISHED = 1
 
 
 class TCPTransport(Structure):
-    """What is needed of Twisted's."""
+    """What is needed of Twisted's; its ``getHandle`` is another thing under TLS."""
 
-    def getHandle(self) -> socket.socket: ...
+    socket: Any
 
     def abortConnection(self) -> None: ...
 
@@ -59,7 +60,7 @@ class ConnectionCount:
 
 def _is_established(transport: TCPTransport) -> bool:
     try:
-        info = transport.getHandle().getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)
-    except OSError:
+        info = transport.socket.getsockopt(IPPROTO_TCP, TCP_INFO, 1)
+    except (OSError, AttributeError):  # closed, or gone with its transport
         return False
     return info[0] == TCP_ESTABLISHED

@@ -1,4 +1,4 @@
-"""A real Exim as the backend: it files mail for example.com, each recipient's in a Maildir.
+"""A real Exim: it files mail for example.com, each recipient's in a Maildir, and may pass mail on.
 
 It has its own configuration, spool and log and an unprivileged port, asks no DNS, and knows the
 mailboxes it is given: any other recipient gets ``550 Unknown user``. ``make peers`` unpacks it
@@ -50,14 +50,31 @@ mailbox:
   domains = example.com
   local_parts = {mailboxes}
   transport = maildir
-begin transports
+{router}begin transports
 maildir:
   driver = appendfile
   maildir_format
   directory = {folder}/mail/$local_part_data
   user = {user}
-begin authenticators
+{transport}begin authenticators
 {authenticators}
+"""
+
+# What it passes on, over SMTP, to a server on loopback that may be called after this host.
+ROUTER = """\
+next_hop:
+  driver = manualroute
+  domains = {domain}
+  route_list = * 127.0.0.1
+  self = send
+  transport = next_hop
+"""
+TRANSPORT = """\
+next_hop:
+  driver = smtp
+  port = {next_hop}
+  allow_localhost
+  hosts_try_chunking = *
 """
 
 
@@ -82,6 +99,7 @@ class Exim(Process):
     :param mailboxes: local parts in example.com.
     :param settings: more of its main settings; ``SMTP_PORT`` stands for its port.
     :param authenticators: its section of that name.
+    :param next_hop: ``DOMAIN:PORT``, where on 127.0.0.1 mail for that domain goes.
     """
 
     def __init__(
@@ -90,6 +108,7 @@ class Exim(Process):
         *mailboxes: str,
         settings: Mapping[str, str] | None = None,
         authenticators: str = "",
+        next_hop: str = "",
     ) -> None:
         program = find_exim()
         require_root()
@@ -100,6 +119,7 @@ class Exim(Process):
         for path in (self._mail, folder / "spool", self._log):
             path.mkdir()
             os.chown(path, owner.pw_uid, owner.pw_gid)
+        domain, _, next_port = next_hop.partition(":")
         config = folder / "exim.conf"
         text = MAIN.format(
             program=program,
@@ -109,6 +129,8 @@ class Exim(Process):
             mailboxes=" : ".join(mailboxes),
             settings="".join(f"{name} = {value}\n" for name, value in (settings or {}).items()),
             authenticators=authenticators,
+            router=ROUTER.format(domain=domain) if domain else "",
+            transport=TRANSPORT.format(next_hop=next_port) if domain else "",
         )
         config.write_text(text)
         super().__init__([program, "-bdf", "-C", str(config)], folder, name="exim")

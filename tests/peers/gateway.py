@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tests.peers.ports import free_port
@@ -55,14 +55,24 @@ def write_config(folder: Path, files: Mapping[str, str]) -> Path:
 class Gateway(Process):
     """A running gateway.
 
+    :param command: what runs ``twistd``, where it is not :func:`twistd_command`.
     :ivar port: of 127.0.0.1, where it takes mail.
     """
 
-    def __init__(self, folder: Path, files: Mapping[str, str], port: int, *more: str) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        files: Mapping[str, str],
+        port: int,
+        *more: str,
+        command: Sequence[str] = (),
+    ) -> None:
         self.port = port
         config = write_config(folder, files)
         arguments = ["-n", "--pidfile=", "smtpforward", "--config", str(config), *more]
-        super().__init__([*twistd_command(), *arguments], folder, environment(), "gateway")
+        super().__init__(
+            [*(command or twistd_command()), *arguments], folder, environment(), "gateway"
+        )
 
     @classmethod
     def forwarding_to(

@@ -86,6 +86,10 @@ class RawClient:
         self.send(*segments)
         return self.answer()
 
+    def end(self) -> None:
+        """Send no more; what comes can still be read."""
+        self._socket.shutdown(socket.SHUT_WR)
+
     def at_end(self) -> bool:
         """Whether the other side closes without a further byte."""
         return self._file.read(1) == b""

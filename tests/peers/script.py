@@ -4,7 +4,7 @@ A step is one of
 
 - bytes: sent as they are, in one write (``b"250 2.0.0 Ok\r\n"``);
 - an :class:`Action`: silence, close, reset ...;
-- :class:`Bytewise`, :class:`Endless`, :class:`Held`;
+- :class:`Bytewise`, :class:`Endless`, :class:`Held`, :class:`Swallow`;
 - a tuple of steps: one after the other;
 - a callable: called with the :class:`~tests.peers.conversation.Conversation` and the command
   line, it returns the step.
@@ -22,7 +22,7 @@ class Action(enum.Enum):
     """What is done to the connection. Nothing is said after it.
 
     ``SILENCE``: what comes is read and kept. ``DEAF``: nothing more is read. ``CLOSE``: what was
-    sent arrives, then both directions are closed. ``RESET``: RST at once.
+    sent arrives, then both directions are closed. ``RESET``: RST behind what was sent.
     """
 
     SILENCE = "silence"
@@ -43,6 +43,13 @@ class Endless:
     """``data`` again and again, for as long as the other side reads."""
 
     data: bytes
+
+
+@frozen
+class Swallow:
+    """Wait until ``count`` more bytes have come; nothing is read after them."""
+
+    count: int
 
 
 class Held:
@@ -74,7 +81,7 @@ class Held:
 
 
 Step: TypeAlias = (
-    "bytes | Action | Bytewise | Endless | Held | tuple[Any, ...] | Callable[..., Any]"
+    "bytes | Action | Bytewise | Endless | Held | Swallow | tuple[Any, ...] | Callable[..., Any]"
 )
 
 OK = b"250 2.0.0 Ok\r\n"

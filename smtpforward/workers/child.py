@@ -1,0 +1,116 @@
+"""One worker process, from the parent's first message to its end.
+
+It runs the whole gateway on sockets that the parent has bound. What it shares with the other
+workers goes over the control channel: slots (``leases.py``) and facts (``facts.py``).
+
+Failure policy: when the parent has gone, or says so, the worker accepts nothing more, lets what is
+in flight end, and goes; a gateway that does not start ends the worker with a traceback in the log.
+"""
+
+import os
+import socket
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+from twisted.application.service import IService
+from twisted.internet.endpoints import AdoptedStreamServerEndpoint
+from twisted.logger import Logger
+
+from smtpforward.config.settings import Settings
+from smtpforward.facts import Fact
+from smtpforward.workers.channel import Channel, factory_of
+from smtpforward.workers.facts import Facts
+from smtpforward.workers.leases import Leases
+from smtpforward.workers.messages import Apply, Cap, Grant, Message, Scarce, Start, Stop, Told
+
+CONTROL = 3  # the channel's file descriptor; the listening sockets follow
+
+
+class Serving(Protocol):
+    """The gateway, as far as a worker deals with it: a service with facts."""
+
+    @property
+    def facts(self) -> Mapping[str, Fact]:
+        """Those of the whole gateway, by kind."""
+
+    def apply(self, settings: Settings) -> None:
+        """Let ``settings`` hold from now on."""
+
+
+class Worker:
+    """What the process does.
+
+    :param make: from settings, endpoints, slots and number to the service that takes mail.
+    :ivar exit_code: of the process.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self, reactor: Any, make: Callable[[Settings, Sequence[Any], Leases, int], Serving]
+    ) -> None:
+        self._reactor = reactor
+        self._make = make
+        self._channel = Channel(self._received, self._parent_gone)
+        self._leases: Leases | None = None
+        self._facts: Facts | None = None
+        self._serving: Serving | None = None
+        self._stopping = False
+        self.exit_code = 0
+
+    def begin(self, control: int = CONTROL) -> None:
+        """Listen to the parent."""
+        self._reactor.adoptStreamConnection(control, socket.AF_UNIX, factory_of(self._channel))
+        os.close(control)
+
+    def _received(self, message: Message) -> None:
+        if isinstance(message, Start):
+            # Not in here: what it logs would stand under the name of the channel.
+            self._reactor.callLater(0, self._start, message)
+        elif isinstance(message, Grant | Cap | Scarce) and self._leases is not None:
+            self._leases.received(message)
+        elif isinstance(message, Told) and self._facts is not None:
+            self._facts.received(message)
+        elif isinstance(message, Apply):
+            # Behind the start, which waits for its turn in the same way.
+            self._reactor.callLater(0, self._apply, message.settings)
+        elif isinstance(message, Stop):
+            self.stop()
+
+    def _start(self, start: Start) -> None:
+        if self._stopping:
+            return
+        self._leases = Leases(start.nodes, self._channel.say)
+        try:
+            endpoints = [self._adopt(descriptor) for descriptor in start.listeners]
+            service: Any = self._make(start.settings, endpoints, self._leases, start.number)
+            self._facts = Facts(service.facts, self._channel.say)
+            self._serving = service
+            IService(service).privilegedStartService()
+            service.startService()
+        except Exception:
+            self.log.failure("worker {number} cannot start", number=start.number)
+            self.exit_code = 1
+            self.stop()
+            return
+        self._reactor.addSystemEventTrigger("before", "shutdown", service.stopService)
+
+    def _apply(self, settings: Settings) -> None:
+        if self._serving is not None and not self._stopping:
+            self._serving.apply(settings)
+
+    def _adopt(self, descriptor: int) -> AdoptedStreamServerEndpoint:
+        with socket.socket(fileno=os.dup(descriptor)) as looked_at:
+            family = looked_at.family
+        return AdoptedStreamServerEndpoint(self._reactor, descriptor, family)
+
+    def _parent_gone(self) -> None:
+        if not self._stopping:
+            self.log.error("the parent has gone")
+            self.stop()
+
+    def stop(self) -> None:
+        """Bring to an end what there is, and go; once."""
+        if not self._stopping:
+            self._stopping = True
+            self._reactor.stop()

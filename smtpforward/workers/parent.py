@@ -1,0 +1,298 @@
+"""The parent of ``nodes``: it binds the listening sockets, starts the workers and takes no mail.
+
+All workers accept from the same sockets: a connection goes to whoever is free to take it, none
+waits for a worker that is busy or has died, and sockets handed over by systemd work as well. (With
+a socket for each, by SO_REUSEPORT, the kernel would bind connections to workers by a hash.)
+
+Failure policy: a socket that cannot be bound stops the start. A worker that ends is started anew,
+after a time that grows when it happens again and again. At the end all workers get the time that
+the settings give them, and are killed after that.
+"""
+
+import contextlib
+import os
+import signal
+import socket
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from attrs import evolve
+from twisted.application.service import MultiService
+from twisted.internet.defer import Deferred
+from twisted.internet.defer import TimeoutError as DeferredTimeout
+from twisted.internet.error import ProcessExitedAlready
+from twisted.internet.interfaces import IDelayedCall
+from twisted.internet.protocol import Factory, ProcessProtocol
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from smtpforward.config.settings import Settings
+from smtpforward.net.clock import Clock
+from smtpforward.net.listening import listening, ports
+from smtpforward.reload import takes_a_restart
+from smtpforward.workers.channel import Channel, factory_of
+from smtpforward.workers.child import CONTROL
+from smtpforward.workers.lines import STDERR, STDOUT, RecordReader
+from smtpforward.workers.messages import Apply, Give, Message, Start, Stop, Told, Want
+from smtpforward.workers.shares import Shares
+
+FIRST_PAUSE = 1.0
+LONGEST_PAUSE = 60.0
+KILL_TIME = 5.0
+GATHER = 0.01  # seconds between two looks at what a worker logs; a pipe holds 64 KiB
+STEADY = 60.0  # a worker that has lived so long starts at the first pause again
+
+
+class Process(ProcessProtocol):
+    """One worker process in the parent's eyes.
+
+    :ivar number: its place, from 1; its successor has the same. ``born``: clock time.
+    :ivar gone: the process has ended, and all that it wrote was read.
+    """
+
+    def __init__(self, number: int, parent: "Parent", born: float) -> None:
+        self.number = number
+        self.born = born
+        self.channel = Channel(self._received, lambda: None)
+        self.gone = False
+        self._parent = parent
+        self._records = RecordReader(str(number))
+
+    def _received(self, message: Message) -> None:
+        if not self.gone:
+            self._parent.received(self, message)
+
+    def childDataReceived(self, childFD: int, data: bytes) -> None:
+        """See ProcessProtocol."""
+        self._records.received(childFD, data)
+        # What comes next may gather: to be woken for each line would cost more than the line.
+        transport: Any = self.transport
+        transport.pauseProducing()
+        self._parent.clock.callLater(GATHER, transport.resumeProducing)
+
+    def processEnded(self, reason: Failure) -> None:
+        """See ProcessProtocol."""
+        self._records.ended()
+        if self.channel.transport is not None:
+            self.channel.transport.loseConnection()
+        self.gone = True
+        self._parent.ended(self, reason)
+
+    def kill(self) -> None:
+        """End it at once."""
+        if self.transport is not None:
+            with contextlib.suppress(ProcessExitedAlready):
+                self.transport.signalProcess("KILL")
+
+
+class Parent(MultiService):
+    """The service of a gateway with several processes.
+
+    :param listen: endpoint descriptions.
+    :param spare: seconds that the workers have for their end, beside ``force_shutdown_timeout``.
+    :param module: what each worker runs, as ``python -m``.
+    :ivar settings: what workers get that start from now on.
+    :ivar shares: who may have how many connections to each backend.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        settings: Settings,
+        reactor: Any,
+        listen: Sequence[str],
+        clock: Clock,
+        module: str,
+        spare: float,
+    ) -> None:
+        MultiService.__init__(self)
+        self.settings = settings
+        self.shares = Shares(settings.nodes, self._say, clock)
+        self._reactor = reactor
+        self.clock: Any = clock
+        self._command = [sys.executable, "-P", "-m", module]
+        self._spare = spare
+        self._workers: dict[int, Process] = {}
+        self._pauses: dict[int, float] = {}
+        self._restarts: dict[int, IDelayedCall] = {}
+        self._stopping = False
+        self._last: Deferred[None] | None = None
+        for description in listen:
+            listening(description, _Unused(), reactor).setServiceParent(self)
+
+    @property
+    def workers(self) -> dict[int, int | None]:
+        """The process id of each worker that there is, by number."""
+        return {number: one.transport.pid for number, one in self._workers.items() if one.transport}
+
+    # -- the beginning
+
+    def privilegedStartService(self) -> None:
+        """Bind the sockets, and accept nothing."""
+        MultiService.privilegedStartService(self)
+        for port in self.ports():
+            port.stopReading()
+
+    def startService(self) -> None:
+        """Say what is unusual about the settings, and start the workers."""
+        self._warn()
+        MultiService.startService(self)
+        # A process that ends is noticed only while the reactor runs.
+        self._reactor.callWhenRunning(self._start_all)
+
+    def _warn(self) -> None:
+        for warning in self.settings.warnings:
+            self.log.warn("{text}", text=warning)
+
+    def ports(self) -> list[Any]:
+        """The listening ports, once they listen."""
+        return ports(self)
+
+    def _start_all(self) -> None:
+        for number in range(1, self.settings.nodes + 1):
+            self._start(number)
+
+    def _start(self, number: int) -> None:
+        self._restarts.pop(number, None)
+        if self._stopping:
+            return
+        worker = Process(number, self, self.clock.seconds())
+        try:
+            self._spawn(worker)
+        except OSError as error:
+            self._start_later(worker, f"could not be started ({error})")
+            return
+        self._workers[number] = worker
+        listeners = tuple(range(CONTROL + 1, CONTROL + 1 + len(self.ports())))
+        worker.channel.say(Start(number, self.settings.nodes, self._part, listeners))
+        self.log.info("worker {number}: process {pid}", number=number, pid=self.workers[number])
+
+    def _spawn(self, worker: Process) -> None:
+        own, its = socket.socketpair()
+        with own, its, open(os.devnull, "rb") as nothing:
+            descriptors: dict[int, Any] = {0: nothing.fileno(), STDOUT: "r", STDERR: "r"}
+            descriptors[CONTROL] = its.fileno()
+            for number, port in enumerate(self.ports(), CONTROL + 1):
+                descriptors[number] = port.fileno()
+            self._reactor.spawnProcess(
+                worker, self._command[0], self._command, env=_environment(), childFDs=descriptors
+            )
+            factory = factory_of(worker.channel)
+            self._reactor.adoptStreamConnection(own.fileno(), socket.AF_UNIX, factory)
+
+    # -- settings
+
+    @property
+    def _part(self) -> Settings:
+        """What each worker gets: its part of what one process may take. The warnings were given."""
+        limits, nodes = self.settings.limits, self.settings.nodes
+        most = limits.connections
+        part = evolve(
+            limits,
+            connections=None if most is None else -(-most // nodes),
+            memory=limits.memory // nodes,
+        )
+        return evolve(self.settings, limits=part, warnings=())
+
+    def apply(self, settings: Settings) -> None:
+        """Let ``settings`` hold in all workers from now on."""
+        old = self.settings
+        self.settings = evolve(settings, listen=old.listen, nodes=old.nodes)
+        for what in takes_a_restart(old, settings):
+            self.log.warn("{what} has changed: that takes a restart", what=what)
+        self._warn()
+        for worker in self._workers.values():
+            worker.channel.say(Apply(self._part))
+
+    # -- what workers say
+
+    def received(self, worker: Process, message: Message) -> None:
+        """A message of a worker that lives."""
+        if isinstance(message, Want | Give):
+            self.shares.received(worker.number, message)
+        elif isinstance(message, Told):
+            for other in self._workers.values():
+                if other is not worker:
+                    other.channel.say(message)
+
+    def _say(self, number: int, message: Message) -> None:
+        worker = self._workers.get(number)
+        if worker is not None:
+            worker.channel.say(message)
+
+    def ended(self, worker: Process, reason: Failure) -> None:
+        """A worker's process has gone, and its connections with it."""
+        number = worker.number
+        del self._workers[number]
+        self.shares.gone(number)
+        if not self._stopping:
+            self._start_later(worker, f"has ended ({_how(reason)})")
+        elif not self._workers and self._last is not None and not self._last.called:
+            self._last.callback(None)
+
+    def _start_later(self, worker: Process, why: str) -> None:
+        number = worker.number
+        lived = self.clock.seconds() - worker.born
+        pause = FIRST_PAUSE if lived >= STEADY else self._pauses.get(number, FIRST_PAUSE)
+        self._pauses[number] = min(LONGEST_PAUSE, pause * 2)
+        self.log.error(
+            "worker {number} {why}; the next one starts in {pause:g} seconds",
+            number=number,
+            why=why,
+            pause=pause,
+        )
+        self._restarts[number] = self.clock.callLater(pause, self._start, number)
+
+    # -- the end
+
+    def stopService(self) -> "Deferred[None]":
+        """Accept nothing more; fires when all workers have brought to an end what they had."""
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
+        self._stopping = True
+        for restart in self._restarts.values():
+            restart.cancel()
+        self._restarts.clear()
+        for worker in self._workers.values():
+            worker.channel.say(Stop())
+        await MultiService.stopService(self)
+        patience = self.settings.force_shutdown_timeout + self._spare
+        if not await self._all_gone(patience):
+            self.log.error("not all workers ended within {seconds} seconds", seconds=patience)
+            for worker in self._workers.values():
+                worker.kill()
+            await self._all_gone(KILL_TIME)
+        self.shares.stop()
+
+    async def _all_gone(self, seconds: float) -> bool:
+        """Whether no worker is left within that time."""
+        if self._workers:
+            self._last = last = Deferred[None]()
+            try:
+                await last.addTimeout(seconds, self.clock)
+            except DeferredTimeout:
+                return False
+        return True
+
+
+class _Unused(Factory):
+    """The factory of a port that accepts nothing."""
+
+    noisy = False
+
+
+def _environment() -> dict[str, str]:
+    """This process's own, and its module path: twistd has put more on it than Python would."""
+    path = os.pathsep.join(os.path.abspath(entry) for entry in sys.path)
+    return {**os.environ, "PYTHONPATH": path}
+
+
+def _how(reason: Failure) -> str:
+    """Why a process has ended, in words."""
+    number = getattr(reason.value, "signal", None)
+    if number is not None:
+        return f"signal {signal.Signals(number).name}"
+    return f"exit code {getattr(reason.value, 'exitCode', None)}"

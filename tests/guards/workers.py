@@ -1,0 +1,101 @@
+"""The guards of worker processes: bounds that hold over all of them, and lives that end."""
+
+from tests.guards import Guard
+
+POOL = "smtpforward/client/pool.py"
+SHARES = "smtpforward/workers/shares.py"
+LEASES = "smtpforward/workers/leases.py"
+PARENT = "smtpforward/workers/parent.py"
+CHILD = "smtpforward/workers/child.py"
+TRANSPORTS = "smtpforward/net/writethrough.py"
+RECORD = "smtpforward/record.py"
+
+
+def _shares(test: str, file: str, before: str, after: str) -> Guard:
+    return Guard(f"tests.test_workers_shares.{test}", file, before, after)
+
+
+TELL = "        self._slots.tell(self._size, lacking, self._bounds.max_connections)\n"
+
+GUARDS = [
+    # The bound over all workers.
+    _shares("AnyInterleavingTests", POOL, TELL + "        self._set_limit()\n", TELL),
+    _shares("AnyInterleavingTests", SHARES, "while free > 0 and (", "while free >= 0 and ("),
+    _shares(
+        "CrossingTests.test_grant_to_a_forgotten_pool",
+        LEASES,
+        "self._say(Give(message.key, message.slots))",
+        "pass",
+    ),
+    _shares(
+        "ScarceTests.test_a_smaller_bound",
+        SHARES,
+        "            self._cap(key, worker, holder, holder.keeps - 1)\n",
+        "",
+    ),
+    # Nobody starves.
+    _shares("ScarceTests.test_death", SHARES, ".pop(worker, None) is not None", " is None"),
+    _shares("ScarceTests.test_turns", SHARES, "(item[1].keeps, item[1].granted)", "item[1].keeps"),
+    _shares(
+        "ScarceTests.test_evened_out",
+        LEASES,
+        "return self.held if self._cap is None else min(self.held, self._cap)",
+        "return self.held",
+    ),
+    _shares(
+        "ScarceTests.test_nothing_idle_while_others_wait",
+        POOL,
+        "            if not self._plenty:\n                until",
+        "            if False:\n                until",
+    ),
+    _shares(
+        "ScarceTests.test_served_otherwise",
+        POOL,
+        "            if not self._waiting:\n                self._tell()\n",
+        "",
+    ),
+    Guard(
+        "tests.test_client_pool.ShareTests.test_smaller_for_a_moment",
+        POOL,
+        "            self._too_many = self._slots_wanted_back >= 0\n",
+        "            pass\n",
+    ),
+    # Lives.
+    Guard(
+        "tests.test_workers_parent.TalkTests.test_late_words",
+        PARENT,
+        "if not self.gone:",
+        "if True:",
+    ),
+    Guard(
+        "tests.test_workers_parent.StartTests.test_steady",
+        PARENT,
+        "FIRST_PAUSE if lived >= STEADY else ",
+        "",
+    ),
+    Guard(
+        "tests.test_workers_child.EndTests.test_parent_gone",
+        CHILD,
+        '            self.log.error("the parent has gone")\n            self.stop()\n',
+        '            self.log.error("the parent has gone")\n',
+    ),
+    # Sockets and ids that others use as well.
+    Guard(
+        "tests.test_net_writethrough.ReactorTests.test_shared_port",
+        TRANSPORTS,
+        "kind = _SharedPort if self._shared else _Port",
+        "kind = _Port",
+    ),
+    Guard(
+        "tests.test_net_writethrough.ReactorTests.test_shared_unix_port",
+        TRANSPORTS,
+        "    _shouldShutdown = False",
+        "    _unused = False",
+    ),
+    Guard(
+        "tests.test_record.IdTests.test_of_workers",
+        RECORD,
+        " * MAX_WORKERS + worker, MAX_WORKERS)",
+        ")",
+    ),
+]
