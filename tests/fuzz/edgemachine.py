@@ -27,7 +27,18 @@ from smtpforward.interfaces import ISession
 from smtpforward.net.tls import ServerContexts
 from smtpforward.reply import Reply
 from smtpforward.server.conversation import UNREAD_LIMIT
-from tests.fuzz.edgemodel import MAIL, RCPT, Ask, EdgeModel, Rules, Waits
+from tests.fuzz.edgemodel import (
+    LINE,
+    MAIL,
+    MAIL_WITH_PARAMETERS,
+    RCPT,
+    RCPT_UTF8,
+    RCPT_WITH_PARAMETERS,
+    Ask,
+    EdgeModel,
+    Rules,
+    Waits,
+)
 from tests.support import Edge, EdgeTransport, settings, split
 
 MOST_CLIENTS = 3
@@ -38,10 +49,23 @@ NEXT = (
     b"DATA",
 )
 GOOD_LOGIN = b"AGFubmEAZ2VoZWlt"
+MAILS = st.sampled_from(sorted(MAIL) + sorted(MAIL_WITH_PARAMETERS)).map(b"MAIL ".__add__)
+RCPTS = st.sampled_from(
+    sorted(RCPT) + sorted(RCPT_WITH_PARAMETERS) + sorted(RCPT_UTF8),
+).map(b"RCPT ".__add__)
+# Their octets are whatever comes next.
+BDATS = st.builds(
+    b"BDAT %d%b".__mod__,
+    st.tuples(
+        st.sampled_from([0, 0, 1, 2, 30, 200, 400, 401, 3 * 10**8]) | st.integers(0, 60),
+        st.sampled_from([b"", b"", b" LAST", b"  last"]),
+    ),
+) | st.sampled_from([b"BDAT", b"BDAT x", b"BDAT -1", b"BDAT 1 FIRST", b"BDAT 1" + b"0" * 20])
 COMMANDS = st.one_of(
     st.sampled_from(NEXT),
-    st.sampled_from(sorted(MAIL)).map(b"MAIL ".__add__),
-    st.sampled_from(sorted(RCPT)).map(b"RCPT ".__add__),
+    MAILS,
+    RCPTS,
+    BDATS,
     st.sampled_from(
         [
             *(b"HELO client", b"EHLO", b"HELO \x01", b"EHLO caf\xe9", b"RSET", b"rset x", b"NOOP"),
@@ -53,11 +77,11 @@ COMMANDS = st.one_of(
                 b" ",
                 b"FOO",
                 b"MAIL\tFROM:<>",
-                b"x" * 1053,
-                b"x" * 1054,
+                b"x" * (LINE - 2),
+                b"x" * (LINE - 1),
                 b"NOOP " + b"y" * 9000,
             ),
-            *(b"BDAT 1 LAST", b"XCLIENT NAME=x", b".", b"..", b"GET / HTTP/1.1", b"UNKNOWN"),
+            *(b"XCLIENT NAME=x", b".", b"..", b"GET / HTTP/1.1", b"UNKNOWN"),
         ]
     ),
     st.binary(max_size=20),
@@ -87,10 +111,22 @@ BODIES = st.lists(
     | st.binary(max_size=8),
     max_size=8,
 ).map(b"".join)
+# The octets of a chunk, how many more or less are said, and whether it is the last.
+CHUNKS = st.tuples(
+    BODIES | st.binary(max_size=300),
+    st.sampled_from([0] * 12 + [-1, 1, 5]),
+    st.sampled_from([False, False, True]),
+).map(lambda chunk: bdat(*chunk))
 CUTS = st.lists(st.integers(0, 2000), max_size=4)
 PLANS = st.sampled_from(["yes"] * 8 + ["later"] * 6 + ["no"] * 2 + ["raise", "closing", "deferred"])
 OUTCOMES = st.sampled_from(["yes", "yes", "no", "deferred", "raise", "closing"])
 _REPLY = re.compile(rb"(?:(\d\d\d)-[^\r\n\0]*\r\n)*(\d\d\d) [^\r\n\0]*\r\n")
+
+
+def bdat(octets: bytes, more: int, last: bool) -> bytes:
+    """A chunk with its command."""
+    size = max(0, len(octets) + more)
+    return b"BDAT %d%b\r\n%b" % (size, b" LAST" if last else b"", octets)
 
 
 class Boom(Exception):  # noqa: N818 -- as loud as it is
@@ -229,6 +265,7 @@ class Speaker:
         self.owns(sessions[first:])
         self.outbox: deque[bytes] = deque()
         self.heard: list[int] = []
+        self.words: list[bytes] = []
         self.lost = False
         self._offered: dict[int, frozenset[bytes]] = {}
 
@@ -306,6 +343,7 @@ class Speaker:
         assert all(code in codes for code, codes in zip(self.heard, said, strict=True)), said
         for number, keywords in self.model.hellos:
             assert self._offered[number] == keywords
+        assert all(self.words[one] == self.words[other] for one, other in self.model.same)
         if self.lost:
             return
         assert self.protocol.phase.name == self.model.waits.name
@@ -330,8 +368,11 @@ class Speaker:
             lines = match[0].splitlines()
             assert len({line[:3] for line in lines}) == 1, lines
             assert all(len(line) <= 510 for line in lines)
-            keywords = frozenset(line[4:].split(b" ")[0] for line in lines[1:])
-            self._offered[len(self.heard)] = keywords
+            offered = (line[4:] for line in lines[1:])
+            self._offered[len(self.heard)] = frozenset(
+                b"AUTH" if line.startswith(b"AUTH ") else line for line in offered
+            )
+            self.words.append(match[0])
             self.heard.append(int(match[2]))
             data = data[match.end() :]
         return len(self.heard)
@@ -362,6 +403,7 @@ def settings_of(rules: Rules) -> Settings:
         limits=Limits(
             bytes=rules.bytes,
             header_bytes=rules.header_bytes,
+            recipients=rules.recipients,
             errors=rules.errors,
             unrecognized_commands=rules.unrecognized,
         ),
@@ -448,15 +490,41 @@ class EdgeMachine(RuleBasedStateMachine):
         else:
             speaker.says(split(body + b"\r\n.\r\n" + behind + b"\r\n", cuts))
 
+    @precondition(lambda self: self.here)
+    @rule(
+        data=st.data(),
+        envelope=st.sampled_from([0, 1, 2, 3, 3, 3, 3, 3]),
+        chunks=st.lists(CHUNKS, min_size=1, max_size=4),
+        behind=COMMANDS,
+        cuts=CUTS,
+    )
+    def send_chunks(
+        self, data: st.DataObject, envelope: int, chunks: list[bytes], behind: bytes, cuts: list[int]
+    ) -> None:
+        """A client sends a message in chunks, all of them before it hears an answer."""
+        speaker = data.draw(st.sampled_from(self.here))
+        stage = self._stage(speaker.model)
+        if stage == 0 and envelope:
+            speaker.says([NEXT[0] + b"\r\n"])
+            stage = self._stage(speaker.model)
+        commands = b"".join(line + b"\r\n" for line in NEXT[max(1, stage) : envelope])
+        speaker.says(split(commands + b"".join(chunks) + behind + b"\r\n", cuts))
+
     def _next(self, model: EdgeModel, data: st.DataObject) -> bytes:
+        if model.waits is Waits.CHUNK:
+            return data.draw(BODIES)
         if model.waits is Waits.DATA:
             return data.draw(BODIES) + data.draw(st.sampled_from([b"\r\n.\r\n", b""]))
         if model.waits is Waits.LOGIN:
             return data.draw(LOGIN_LINES) + b"\r\n"
         if model.rules.submission and model.hello and not model.user and model.rules.logins:
             return b"AUTH PLAIN " + GOOD_LOGIN + b"\r\n"
-        stage = 0 if not model.hello else 1 + model.sender + bool(model.recipients)
-        return NEXT[stage] + b"\r\n"
+        if model.chunks is not None and data.draw(st.booleans()):
+            return data.draw(CHUNKS)
+        return NEXT[self._stage(model)] + b"\r\n"
+
+    def _stage(self, model: EdgeModel) -> int:
+        return 0 if not model.hello else 1 + model.sender + bool(model.recipients)
 
     @precondition(lambda self: self.here)
     @rule(
