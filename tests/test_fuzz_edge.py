@@ -11,5 +11,5 @@ class AnyClientTests(SynchronousTestCase):
 
     def test_any_sequence(self) -> None:
         """One answer per command, in order, of a code that its state allows; nothing is left."""
-        run_machine(EdgeMachine, examples=100, steps=40)
+        run_machine(EdgeMachine, examples=250, steps=40)
         self.flushLoggedErrors(Boom)

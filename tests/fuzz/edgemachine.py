@@ -60,41 +60,39 @@ BDATS = st.builds(
         st.sampled_from([0, 0, 1, 2, 30, 200, 400, 401, 3 * 10**8]) | st.integers(0, 60),
         st.sampled_from([b"", b"", b" LAST", b"  last"]),
     ),
-) | st.sampled_from([b"BDAT", b"BDAT x", b"BDAT -1", b"BDAT 1 FIRST", b"BDAT 1" + b"0" * 20])
-COMMANDS = st.one_of(
-    st.sampled_from(NEXT),
-    MAILS,
-    RCPTS,
-    BDATS,
-    st.sampled_from(
-        [
-            *(b"HELO client", b"EHLO", b"HELO \x01", b"EHLO caf\xe9", b"RSET", b"rset x", b"NOOP"),
-            *(b"NOOP x", b"VRFY a", b"VRFY", b"EXPN a", b"HELP", b"DATA x", b"QUIT", b"STARTTLS"),
-            *(b"STARTTLS x", b"AUTH", b"AUTH PLAIN", b"AUTH LOGIN", b"AUTH PLAIN " + GOOD_LOGIN),
-            *(b"auth plain =", b"AUTH LOGIN YW5uYQ==", b"AUTH FOO x", b"AUTH PLAIN AGFubmEAeA=="),
-            *(
-                b"",
-                b" ",
-                b"FOO",
-                b"MAIL\tFROM:<>",
-                b"x" * (LINE - 2),
-                b"x" * (LINE - 1),
-                b"NOOP " + b"y" * 9000,
-            ),
-            *(b"XCLIENT NAME=x", b".", b"..", b"GET / HTTP/1.1", b"UNKNOWN"),
-        ]
-    ),
-    st.binary(max_size=20),
-    st.binary(max_size=20).map(b"MAIL FROM:<".__add__),
-    st.binary(max_size=20).map(b"RCPT TO:<b@example.com> ".__add__),
 )
+ORDINARY = st.sampled_from(
+    [
+        *(*NEXT, b"HELO client", b"RSET", b"rset x", b"NOOP", b"NOOP x", b"VRFY a", b"VRFY"),
+        *(b"EXPN a", b"HELP", b"DATA x", b"QUIT", b"STARTTLS", b"STARTTLS x", b"AUTH PLAIN"),
+        *(b"AUTH LOGIN", b"AUTH PLAIN " + GOOD_LOGIN, b"AUTH LOGIN YW5uYQ=="),
+    ]
+)
+ODD = st.sampled_from(
+    [
+        *(b"EHLO", b"HELO \x01", b"EHLO caf\xe9", b"AUTH", b"AUTH FOO x", b"auth plain ="),
+        *(b"AUTH PLAIN AGFubmEAeA==", b"", b" ", b"FOO", b"MAIL\tFROM:<>", b"x" * (LINE - 2)),
+        *(b"x" * (LINE - 1), b"NOOP " + b"y" * 9000, b"XCLIENT NAME=x", b".", b".."),
+        *(b"GET / HTTP/1.1", b"UNKNOWN", b"BDAT", b"BDAT x", b"BDAT -1", b"BDAT 1 FIRST"),
+        b"BDAT 1" + b"0" * 20,
+    ]
+)
+ANYTHING = st.tuples(
+    st.sampled_from([b"", b"MAIL FROM:<", b"RCPT TO:<b@example.com> ", b"BDAT "]),
+    st.binary(max_size=20),
+).map(b"".join)
+# Each branch is as likely as the others.
+COMMANDS = st.one_of(ORDINARY, ORDINARY, ORDINARY, MAILS, RCPTS, BDATS, ODD, ANYTHING)
+# What may be said in place of what is next.
+WANDERINGS = (COMMANDS, MAILS, RCPTS, RCPTS | COMMANDS)
+SELDOM = st.sampled_from([False, False, False, True])
 LOGINS = st.sampled_from(
     [b"AUTH PLAIN " + GOOD_LOGIN, b"AUTH PLAIN", b"AUTH LOGIN", b"AUTH PLAIN AGFubmEAeA=="]
 )
 LOGIN_LINES = st.sampled_from(
     [GOOD_LOGIN, b"AGFubmEAeA==", b"YW5uYQ==", b"Z2VoZWlt", b"*", b"", b"=", b"!", b"z" * 13000]
 ) | st.binary(max_size=12)
-ENDS = st.sampled_from([b"\r\n"] * 12 + [b"\n", b"\r", b"\0\r\n", b""])
+ENDS = st.sampled_from([b"\r\n"] * 40 + [b"\n", b"\r", b"\0\r\n", b""])
 BODIES = st.lists(
     st.sampled_from(
         [
@@ -113,7 +111,7 @@ BODIES = st.lists(
 ).map(b"".join)
 # The octets of a chunk, how many more or less are said, and whether it is the last.
 CHUNKS = st.tuples(
-    BODIES | st.binary(max_size=300),
+    BODIES | st.sampled_from([b"a\r\n" * 60, b"\r\n" + b"a" * 390]) | st.binary(max_size=300),
     st.sampled_from([0] * 12 + [-1, 1, 5]),
     st.sampled_from([False, False, True]),
 ).map(lambda chunk: bdat(*chunk))
@@ -417,7 +415,7 @@ def settings_of(rules: Rules) -> Settings:
 class EdgeMachine(RuleBasedStateMachine):
     """Any clients, any session."""
 
-    @initialize(rules=RULES, drains=st.sampled_from([False, False, False, True]))
+    @initialize(rules=RULES, drains=st.sampled_from([False] * 7 + [True]))
     def begin(self, rules: Rules, drains: bool) -> None:
         """An edge with its first client."""
         self.given = rules
@@ -452,7 +450,16 @@ class EdgeMachine(RuleBasedStateMachine):
         """The clients that have not gone."""
         return [speaker for speaker in self.speakers if not speaker.lost]
 
-    @precondition(lambda self: not self.here or self.came < MOST_CLIENTS)
+    @property
+    def open(self) -> list[Speaker]:
+        """The clients that are listened to."""
+        return [speaker for speaker in self.here if speaker.model.waits is not Waits.CLOSING]
+
+    def _anyone(self, data: st.DataObject) -> Speaker:
+        """One of the clients that have not gone, most often one that is listened to."""
+        return cast(Speaker, data.draw(st.sampled_from(self.open * 4 + self.here)))
+
+    @precondition(lambda self: not self.open or self.came < MOST_CLIENTS)
     @rule()
     def come(self) -> None:
         """A client connects."""
@@ -472,7 +479,7 @@ class EdgeMachine(RuleBasedStateMachine):
     @rule(data=st.data(), steps=st.integers(1, 6), cuts=CUTS)
     def go_on(self, data: st.DataObject, steps: int, cuts: list[int]) -> None:
         """A client does what it should do next."""
-        speaker = data.draw(st.sampled_from(self.here))
+        speaker = self._anyone(data)
         for _ in range(steps):
             speaker.says(split(self._next(speaker.model, data), cuts))
 
@@ -480,7 +487,7 @@ class EdgeMachine(RuleBasedStateMachine):
     @rule(data=st.data(), body=BODIES, behind=COMMANDS, cuts=CUTS)
     def send(self, data: st.DataObject, body: bytes, behind: bytes, cuts: list[int]) -> None:
         """A client goes on to a message, as quickly as it can, and says something behind it."""
-        speaker = data.draw(st.sampled_from(self.here))
+        speaker = self._anyone(data)
         while speaker.model.waits in (Waits.COMMAND, Waits.LOGIN):
             said = len(speaker.heard)
             speaker.says([self._next(speaker.model, data)])
@@ -502,7 +509,7 @@ class EdgeMachine(RuleBasedStateMachine):
         self, data: st.DataObject, envelope: int, chunks: list[bytes], behind: bytes, cuts: list[int]
     ) -> None:
         """A client sends a message in chunks, all of them before it hears an answer."""
-        speaker = data.draw(st.sampled_from(self.here))
+        speaker = self._anyone(data)
         stage = self._stage(speaker.model)
         if stage == 0 and envelope:
             speaker.says([NEXT[0] + b"\r\n"])
@@ -521,7 +528,9 @@ class EdgeMachine(RuleBasedStateMachine):
             return b"AUTH PLAIN " + GOOD_LOGIN + b"\r\n"
         if model.chunks is not None and data.draw(st.booleans()):
             return data.draw(CHUNKS)
-        return NEXT[self._stage(model)] + b"\r\n"
+        stage = self._stage(model)
+        line: bytes = data.draw(WANDERINGS[stage]) if data.draw(SELDOM) else NEXT[stage]
+        return line + b"\r\n"
 
     def _stage(self, model: EdgeModel) -> int:
         return 0 if not model.hello else 1 + model.sender + bool(model.recipients)
@@ -532,7 +541,7 @@ class EdgeMachine(RuleBasedStateMachine):
     )
     def speak(self, data: st.DataObject, lines: list[tuple[bytes, bytes]], cuts: list[int]) -> None:
         """A client says anything, pipelined or not."""
-        speaker = data.draw(st.sampled_from(self.here))
+        speaker = self._anyone(data)
         speaker.says(split(b"".join(map(b"".join, lines)), cuts))
 
     @precondition(lambda self: any(s.model.waits is Waits.ANSWERING for s in self.here))
@@ -559,16 +568,17 @@ class EdgeMachine(RuleBasedStateMachine):
     @rule(data=st.data(), lines=st.lists(LOGINS | LOGIN_LINES, max_size=4))
     def log_in(self, data: st.DataObject, lines: list[bytes]) -> None:
         """A client says hello, then tries to log in."""
-        speaker = data.draw(st.sampled_from(self.here))
+        speaker = self._anyone(data)
         if not speaker.model.hello:
             speaker.says([NEXT[0] + b"\r\n"])
         speaker.says([line + b"\r\n" for line in lines])
 
-    @precondition(lambda self: len(self.speakers) > 1 and self.here)
+    @precondition(lambda self: len(self.here) > 1)
     @rule(data=st.data())
     def leave(self, data: st.DataObject) -> None:
         """A client goes, wherever it stands."""
-        data.draw(st.sampled_from(self.here)).lose()
+        ended = [speaker for speaker in self.here if speaker not in self.open]
+        data.draw(st.sampled_from(ended * 4 + self.here)).lose()
 
     # -- the session, time, the end
 
