@@ -16,12 +16,15 @@ UNIT_TESTS = $(shell find tests -name 'test_*.py' -not -path 'tests/integration/
 TESTS ?= tests
 PEERS := postfix swaks libnet-ssleay-perl openssl dovecot-core \
 	curl msmtp nmap
+MACHINES := tests.test_fuzz_edge tests.test_fuzz_forwarding tests.test_fuzz_corpus \
+	tests.test_client_pool tests.test_client_exchange
+SEED ?=
 # Where tests/peers/require.py looks for what is unpacked.
 UNPACKED := /usr/local/lib/smtpforward-peers
 EXIM := exim4-daemon-heavy
 EXIM_USER := Debian-exim
 
-.PHONY: demo test load fault-matrix kill attack check guards peers clean
+.PHONY: demo test load fault-matrix kill attack check guards fuzz peers clean
 
 demo: $(VENV)/.installed
 	$(BIN)/smtpforward demo $(ARGS)
@@ -52,6 +55,19 @@ attack: $(VENV)/.installed-test
 guards: $(VENV)/.installed-test
 	$(BIN)/python -m tests.guards
 
+# About two minutes of what no test foresees: the state machines with more examples, then a fuzzer
+# that is guided by coverage. `make fuzz SEED=1` does the same each time. What fails is shown with
+# its steps, or its input is kept in build/fuzz; it becomes a test with a name, or a seed of the
+# corpus. Crashes of the second part stop it; without a wheel of atheris it says so and stops.
+fuzz: export SMTPFORWARD_FUZZ = 4
+fuzz: export SMTPFORWARD_FUZZ_SEED = $(SEED)
+fuzz: export PYTHONHASHSEED = 0
+fuzz: $(VENV)/.installed-fuzz
+	$(BIN)/python $(TRIAL) $(MACHINES)
+	$(BIN)/python -m tests.fuzz edge 30 $(SEED)
+	$(BIN)/python -m tests.fuzz replies 15 $(SEED)
+	$(BIN)/python -m tests.fuzz settings 20 $(SEED)
+
 # The layers test is one of the unit tests.
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .
@@ -73,6 +89,10 @@ $(VENV)/.installed: $(METADATA) | $(BIN)/python
 $(VENV)/.installed-test: $(VENV)/.installed
 	$(INSTALL) -e '.[test]'
 	touch $@
+
+# No wheel is no error here: the state machines need none.
+$(VENV)/.installed-fuzz: $(VENV)/.installed-test
+	$(INSTALL) --only-binary atheris -e '.[fuzz]' && touch $@ || true
 
 $(VENV)/.installed-dev: $(VENV)/.installed-test
 	$(INSTALL) -e '.[dev]'

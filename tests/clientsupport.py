@@ -3,6 +3,7 @@
 Nothing here opens a socket or waits: time is a ``task.Clock``, a backend is bytes that a test says.
 """
 
+import os
 from collections.abc import Sequence
 from typing import Any, cast
 
@@ -332,17 +333,26 @@ class Opening:
 
 
 def run_machine(machine: Any, examples: int = 60, steps: int = 40) -> None:
-    """Run a state machine of hypothesis within a test."""
-    from hypothesis import HealthCheck, settings
+    """Run a state machine of hypothesis within a test.
+
+    ``SMTPFORWARD_FUZZ`` multiplies the examples; ``SMTPFORWARD_FUZZ_SEED`` makes them the same ones
+    in each run.
+    """
+    from hypothesis import HealthCheck, seed, settings
     from hypothesis.stateful import run_state_machine_as_test
 
-    run_state_machine_as_test(
-        machine,
-        settings=settings(
-            max_examples=examples,
-            stateful_step_count=steps,
-            deadline=None,
-            database=None,
-            suppress_health_check=list(HealthCheck),
-        ),
-    )
+    given = os.environ.get("SMTPFORWARD_FUZZ_SEED")
+    try:
+        run_state_machine_as_test(
+            seed(int(given))(machine) if given else machine,
+            settings=settings(
+                max_examples=examples * int(os.environ.get("SMTPFORWARD_FUZZ", "1")),
+                stateful_step_count=steps,
+                deadline=None,
+                database=None,
+                suppress_health_check=list(HealthCheck),
+            ),
+        )
+    except Exception as error:
+        # Trial does not show notes, and they are the steps that lead to the fault.
+        raise AssertionError("\n".join([repr(error), *getattr(error, "__notes__", ())])) from error

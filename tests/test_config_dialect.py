@@ -135,6 +135,21 @@ class LineTests(DialectCase):
         config = self.read(b"[DEFAULT]\na=1\n[__many__]\na=1\n[[x]]\n").config()
         self.assertEqual([decode(name) for name in config], [MAIN, "DEFAULT", "__many__"])
 
+    def test_brackets_are_no_key(self) -> None:
+        """Nothing before ``[]=`` is no key, and once was a ParseError of ConfigObj's."""
+        for line in (b"[]=1\n", b" [] = 1\n"):
+            document = self.read(b"a=1\n" + line)
+            self.assertEqual([problem[0] for problem in self.problems], [2])
+            self.assertEqual(document.config()[MAIN], {"a": "1"})
+
+    def test_lone_backslash_is_no_key(self) -> None:
+        """Nor is a continuation of nothing, where keys may stand alone."""
+        path = written(self, b"[hosts]\n\\\n\nexample.com\n")
+        document, report = Document(bare=frozenset({"hosts"})), Report()
+        document.read(path, report)
+        self.assertEqual([problem.line for problem in report.problems], [2, 2])
+        self.assertEqual(document.config()["hosts"], {"example.com": ""})
+
     def test_no_equals(self) -> None:
         """A line without = is a problem that does not show the line: it may hold a secret."""
         self.read(b"a=1\n\nauth_pass hunter2\n=x\n[s\n[]\n")

@@ -74,15 +74,15 @@ class Document:
     def _assign(self, section: str, line: str, place: Place, report: Report) -> None:
         name, equals, value = line.partition("=")
         key = name.strip(BLANKS)
-        if not equals and section in self.bare:
+        if key and not equals and section in self.bare:
             self.sections[section].setdefault(key, "")
             self.places.setdefault((section, key), place)
             return
+        many = key.endswith("[]")
+        key = key.removesuffix("[]")
         if not equals or not key:
             report.add(place, None, *_broken(line))
             return
-        many = key.endswith("[]")
-        key = key.removesuffix("[]")
         held = self.sections[section].get(key)
         value = value.strip(BLANKS)
         if many and isinstance(held, list):

@@ -1,4 +1,4 @@
-"""The guards of what clients may take, and of the line ends that leave."""
+"""The guards of what clients may take, of the line ends that leave, and of the settings' lines."""
 
 from tests.guards import Guard
 
@@ -136,6 +136,18 @@ GUARDS = [
         CONVERSATION,
         "            self._watch.arm(self._data_patience)\n            self._data_received(data)",
         "            self._watch.arm(self._patience)\n            self._data_received(data)",
+    ),
+    _guard(
+        "test_config_dialect.LineTests.test_brackets_are_no_key",
+        "smtpforward/config/dialect.py",
+        "        if not equals or not key:\n",
+        "        if not equals or not name.strip(BLANKS):\n",
+    ),
+    _guard(
+        "test_config_dialect.LineTests.test_lone_backslash_is_no_key",
+        "smtpforward/config/dialect.py",
+        "        if key and not equals and",
+        "        if not equals and",
     ),
     _guard(
         "test_server_protocol.DataTests.test_new_limits",

@@ -1,0 +1,1 @@
+"""What is thrown at the gateway without knowing what will come of it: models, machines, targets."""
