@@ -1,9 +1,9 @@
 """Runs a fuzzer on one target: ``python -m tests.fuzz TARGET SECONDS [SEED]``.
 
-With a seed, and PYTHONHASHSEED set, the run is the same each time: a number of inputs in place of
-seconds, from the committed corpus alone. Without, what is found to be of interest stays in
-``build/fuzz``. Exit status: 0 when all is well, 69 where the fuzzer is not installed, anything else
-for a crash, whose input is then in ``build/fuzz``.
+With a seed the run is the same each time, if PYTHONHASHSEED is set and addresses are not random
+(``setarch -R``): a number of inputs in place of seconds, from the committed corpus alone. Without,
+what is found to be of interest stays in ``build/fuzz``. Exit status: 0 when all is well, 69 where
+the fuzzer is not installed, anything else for a crash, whose input is then in ``build/fuzz``.
 """
 
 import importlib

@@ -63,7 +63,7 @@ class Backend:
     :ivar owed: the commands that are not answered.
     :ivar lied: whether it has said what nothing had asked for, or what is no reply.
     :ivar held: the part of a reply that it has not sent yet.
-    :ivar session: the gateway's end.
+    :ivar session: the gateway's end. ``born``: when it came; ``since``: when it last answered.
     """
 
     def __init__(self, wire: Wire, jobs: list[Sent], clock: Callable[[], float]) -> None:
@@ -76,6 +76,7 @@ class Backend:
         self.messages = 0
         self._jobs = jobs
         self._now = clock
+        self.born = self.since = clock()
         self._unread = b""
         self._content = False
         self._now_in = _Transaction()
@@ -182,7 +183,10 @@ class Backend:
         """The reply to the next command, or to none."""
         if not self.owed or self.lied:
             self.lied = True
+            if kind not in NO_REPLIES:
+                self._note(int(_words(b"", kind)[:3]))
             return _words(b"", kind)
+        self.since = self._now()
         command = self.owed.popleft()
         said = self._says(command, kind)
         if kind in ("closing", "odd", *NO_REPLIES):

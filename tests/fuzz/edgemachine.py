@@ -506,7 +506,12 @@ class EdgeMachine(RuleBasedStateMachine):
         cuts=CUTS,
     )
     def send_chunks(
-        self, data: st.DataObject, envelope: int, chunks: list[bytes], behind: bytes, cuts: list[int]
+        self,
+        data: st.DataObject,
+        envelope: int,
+        chunks: list[bytes],
+        behind: bytes,
+        cuts: list[int],
     ) -> None:
         """A client sends a message in chunks, all of them before it hears an answer."""
         speaker = self._anyone(data)
@@ -558,11 +563,26 @@ class EdgeMachine(RuleBasedStateMachine):
         return [s for s in offered if s.model.waits is Waits.COMMAND]
 
     @precondition(lambda self: self.clear)
-    @rule(data=st.data(), behind=st.sampled_from([b""] * 3 + [b"NOOP\r\n", b"x"]), cuts=CUTS)
-    def start_tls(self, data: st.DataObject, behind: bytes, cuts: list[int]) -> None:
-        """A client asks for TLS; what stands behind it is said in the clear."""
+    @rule(
+        data=st.data(),
+        before=st.integers(0, 3),
+        behind=st.sampled_from([b""] * 3 + [b"NOOP\r\n", b"x"]),
+        then=st.sampled_from([*NEXT, b"AUTH PLAIN " + GOOD_LOGIN]),
+        cuts=CUTS,
+    )
+    def start_tls(
+        self, data: st.DataObject, before: int, behind: bytes, then: bytes, cuts: list[int]
+    ) -> None:
+        """A client asks for TLS, perhaps within a transaction; what stands behind it is in clear.
+
+        Then it goes on as if all that was said before still held.
+        """
         speaker = data.draw(st.sampled_from(self.clear))
+        for _ in range(before):
+            if speaker.model.recipients == 0:
+                speaker.says([self._next(speaker.model, data)])
         speaker.says(split(b"STARTTLS\r\n" + behind, cuts))
+        speaker.says([then + b"\r\n"])
 
     @precondition(lambda self: self.given.logins and self.here)
     @rule(data=st.data(), lines=st.lists(LOGINS | LOGIN_LINES, max_size=4))
