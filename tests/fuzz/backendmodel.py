@@ -19,9 +19,17 @@ from tests.clientsupport import Wire
 OFFERS = (
     b"250-backend.example\r\n250-SIZE 1000000\r\n250 PIPELINING\r\n",
     b"250 backend.example\r\n",
-    b"250-backend.example\r\n250-PIPELINING\r\n250 SIZE 32\r\n",
+    b"250-backend.example\r\n250-PIPELINING\r\n250-SMTPUTF8\r\n250 CHUNKING\r\n",
+    b"250-backend.example\r\n250 CHUNKING\r\n",
+    b"250-backend.example\r\n250-PIPELINING\r\n250 SIZE 40\r\n",
 )
-_MAIL = re.compile(rb"MAIL FROM:<j(\d+)@example\.org>(?: SIZE=\d+)?")
+_MAIL = re.compile(
+    rb"MAIL FROM:<j(\d+)(\xc3\xa4)?@(example\.org|b\xc3\xbccher\.example|xn--bcher-kva\.example)>"
+    rb"(?: SIZE=\d+)?( SMTPUTF8)?"
+)
+_CHUNK = re.compile(rb"BDAT (\d+) LAST")
+# Which kinds of mail with SMTPUTF8 have no form without it.
+NO_OTHER_FORM = frozenset({"local part", "header"})
 _RCPT = re.compile(rb"RCPT TO:<j(\d+)r(\d+)@example\.com>")
 _END = b"\r\n.\r\n"
 NO_REPLIES = {"garbage": b"hello\x00", "short": b"25 ok", "beyond": b"650 ok", "sign": b"+250 ok"}
@@ -31,7 +39,10 @@ NO_REPLIES = {"garbage": b"hello\x00", "short": b"25 ok", "beyond": b"650 ok", "
 class Sent:
     """One job, and what became of it.
 
-    :ivar dots: how often its dot was sent. ``accepted``: whether a backend said yes to that.
+    :ivar plain: the message as BDAT sends it, where it is fit for that.
+    :ivar utf8: what is outside ASCII in mail with SMTPUTF8, or ``ASCII``; empty without.
+    :ivar dots: how often its dot, or last chunk, was sent. ``accepted``: whether a backend said
+        yes to that.
     :ivar codes: all that backends answered to its commands.
     :ivar results: what its Deferred gave. ``cancelled``: given up before that.
     """
@@ -39,6 +50,8 @@ class Sent:
     number: int
     job: Job
     message: bytes
+    plain: bytes | None = None
+    utf8: str = ""
     dots: int = 0
     accepted: bool = False
     codes: set[int] = attrs.field(factory=set)
@@ -61,7 +74,9 @@ class Backend:
     """One connection to a backend.
 
     :ivar owed: the commands that are not answered.
-    :ivar lied: whether it has said what nothing had asked for, or what is no reply.
+    :ivar lied: whether it has said what nothing had asked for, or what is no reply, or has refused
+        a chunk: nobody knows whether it threw that away.
+    :ivar offered: the extensions that it has told of.
     :ivar held: the part of a reply that it has not sent yet.
     :ivar session: the gateway's end. ``born``: when it came; ``since``: when it last answered.
     """
@@ -72,6 +87,7 @@ class Backend:
         self.lied = False
         self.held = b""
         self.ready = False
+        self.offered: frozenset[bytes] = frozenset()
         self.session: Any = None
         self.messages = 0
         self._jobs = jobs
@@ -132,9 +148,21 @@ class Backend:
         assert not sent.cancelled
         assert not sent.results
         assert not self._now_in.opened, "a transaction within a transaction"
+        self._check_utf8(sent, match)
         self._now_in = _Transaction(sent)
         self.messages += 1
         self.owed.append(b"MAIL")
+
+    def _check_utf8(self, sent: Sent, match: "re.Match[bytes]") -> None:
+        """Whether it is asked for what it has, and gets what it can read."""
+        local, domain, asked = match[2], match[3], match[4]
+        knows = b"SMTPUTF8" in self.offered
+        assert bool(asked) == (knows and bool(sent.utf8))
+        assert knows or sent.utf8 not in NO_OTHER_FORM
+        assert bool(local) == (sent.utf8 == "local part")
+        in_ascii = domain.startswith(b"xn--")
+        assert (domain == b"example.org") == (sent.utf8 != "domain")
+        assert domain == b"example.org" or in_ascii != knows
 
     def _hear_rcpt(self, line: bytes) -> None:
         match = _RCPT.fullmatch(line)
@@ -149,12 +177,32 @@ class Backend:
     def _hear_data(self, line: bytes) -> None:
         sent = self._now_in.sent
         assert sent is not None
-        asked, taken = self._now_in.asked, self._now_in.taken
-        assert len(asked) == len(sent.job.envelope.recipients)
-        if len(asked) > 1:
+        if len(self._now_in.asked) > 1:
             assert not self.owed, "with several the data waits for the answers"
-            assert taken == set(asked) or (taken and not sent.job.atomic)
+            self._check_taken()
+        chunk = b"CHUNKING" in self.offered and sent.plain is not None
+        assert self.owed or not chunk, "a chunk would save a round trip"
         self.owed.append(b"DATA")
+
+    def _check_taken(self) -> None:
+        """Whether those are accepted who must be, and all were asked for."""
+        held = self._now_in
+        assert held.sent is not None
+        assert len(held.asked) == len(held.sent.job.envelope.recipients)
+        assert held.taken, "nobody was accepted"
+        assert not held.sent.job.atomic or held.taken == set(held.asked), "one was refused"
+
+    def _hear_bdat(self, line: bytes) -> None:
+        match = _CHUNK.fullmatch(line)
+        assert match, line
+        assert b"CHUNKING" in self.offered
+        assert not self.owed, "octets never leave before the answers to the recipients"
+        size, sent = int(match[1]), self._now_in.sent
+        assert sent is not None
+        assert len(self._unread) >= size, "the octets go with their command"
+        octets, self._unread = self._unread[:size], self._unread[size:]
+        assert octets == sent.plain, "the message of another job"
+        self._hear_message(b"BDAT")
 
     def _hear_content(self) -> bool:
         end = (b"\r\n" + self._unread).find(_END)
@@ -162,20 +210,24 @@ class Backend:
             return False
         message, self._unread = self._unread[:end], self._unread[end + 3 :]
         self._content = False
-        held = self._now_in
-        sent = held.sent
+        sent = self._now_in.sent
         assert sent is not None
         assert message == sent.message, "the message of another job"
-        assert not sent.job.atomic or len(held.taken) == len(held.asked), "one was refused"
-        assert held.taken, "nobody was accepted"
+        self._hear_message(b"DOT")
+        return True
+
+    def _hear_message(self, end: bytes) -> None:
+        """A whole message has come, whichever way."""
+        sent = self._now_in.sent
+        assert sent is not None
+        self._check_taken()
         assert not self.lied
         assert not (sent.cancelled and not sent.dots), "it was given up"
         assert not sent.results or sent.cancelled
         assert self._now() <= sent.job.deadline
         sent.dots += 1
         assert sent.dots == 1, "the message went twice"
-        self.owed.append(b"DOT")
-        return True
+        self.owed.append(end)
 
     # -- what goes
 
@@ -213,22 +265,25 @@ class Backend:
         self._note(code)
         if command in (b"EHLO", b"HELO"):
             self.ready = good
+            told = self.offer.splitlines()[1:] if good and command == b"EHLO" else []
+            self.offered = frozenset(line[4:].split(b" ")[0] for line in told)
         elif command == b"MAIL":
             held.opened = good
         elif command.startswith(b"RCPT") and good:
             held.taken.add(len(held.asked) - 1 - sum(o.startswith(b"RCPT") for o in self.owed))
         elif command == b"DATA":
             self._content = good
-        elif command == b"DOT" and held.sent is not None:
+        elif command in (b"DOT", b"BDAT") and held.sent is not None:
             held.sent.accepted = held.sent.accepted or good
+            self.lied = command == b"BDAT" and not good
             self._now_in = _Transaction()
         elif command == b"RSET" and good:
             self._now_in = _Transaction()
 
     @property
     def awaits_dot_reply(self) -> Sent | None:
-        """The job whose dot waits for its reply, and for nothing before it."""
-        alone = list(self.owed) == [b"DOT"] and not self.lied and not self.held
+        """The job whose dot, or last chunk, waits for its reply, and for nothing before it."""
+        alone = list(self.owed) in ([b"DOT"], [b"BDAT"]) and not self.lied and not self.held
         return self._now_in.sent if alone else None
 
 

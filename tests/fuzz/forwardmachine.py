@@ -21,12 +21,14 @@ from smtpforward.content import Content, Form
 from smtpforward.envelope import Address, Envelope, Recipient
 from smtpforward.job import Event, Job, Outcome, PoolBounds, Timeouts
 from tests.clientsupport import OTHER_SERVER, SERVER, Wire, make_job
-from tests.fuzz.backendmodel import NO_REPLIES, OFFERS, Backend, Sent
+from tests.fuzz.backendmodel import NO_OTHER_FORM, NO_REPLIES, OFFERS, Backend, Sent
 
 TIMES = Timeouts(connect=5.0, reply=10.0, forward=30.0, dot=20.0)
 LONGEST = TIMES.forward + TIMES.dot + 20.0
-AFTER_THE_DOT = {*(Event.ACCEPTED, Event.REFUSED, Event.IN_DOUBT, Event.NONSENSE, Event.CLOSING)}
-LIKELY_OFFERS = (*OFFERS[:1] * 3, *OFFERS[1:2] * 2, *OFFERS[2:])
+AFTER_THE_DOT = {
+    *(Event.ACCEPTED, Event.REFUSED, Event.IN_DOUBT, Event.NONSENSE, Event.CLOSING, Event.SPARED)
+}
+LIKELY_OFFERS = (*OFFERS[:1] * 2, OFFERS[1], *OFFERS[2:3] * 3, *OFFERS[3:])
 KINDS = st.sampled_from(["good"] * 8 + ["later", "never", "command", "closing", "odd", *NO_REPLIES])
 
 
@@ -59,30 +61,38 @@ class ForwardMachine(RuleBasedStateMachine):
     @rule(
         count=st.sampled_from([1, 3]),
         atomic=st.sampled_from([True, True, True, False]),
-        spooled=st.sampled_from([False, False, True]),
+        spooled=st.sampled_from([False, False, False, True]),
+        dots=st.booleans(),
+        utf8=st.sampled_from([""] * 8 + ["ASCII", "domain", *sorted(NO_OTHER_FORM)]),
     )
-    def deliver(self, count: int, atomic: bool, spooled: bool) -> None:
+    def deliver(self, count: int, atomic: bool, spooled: bool, dots: bool, utf8: str) -> None:
         """A job comes."""
-        sent = self._make(count, atomic, spooled)
+        sent = self._make(count, atomic, spooled, dots, utf8)
         self.jobs.append(sent)
         result = self.target.deliver(sent.job)
         self.waiting[sent.number] = result
         result.addBoth(self._done, sent)
         self._hear()
 
-    def _make(self, count: int, atomic: bool, spooled: bool) -> Sent:
+    def _make(self, count: int, atomic: bool, spooled: bool, dots: bool, utf8: str) -> Sent:
         number = len(self.jobs)
-        message = b"..Subject: %d\r\n\r\n..\r\nbody of %d\r\n" % (number, number)
+        dot, name = b"." * dots, b"\xc3\xa4" * (utf8 == "header")
+        plain = b"%bSubject: %d%b\r\n\r\n%b\r\nbody of %d\r\n" % (dot, number, name, dot, number)
+        message = plain.replace(b".", b"..")
         if spooled or number % 2:
             content = Content("/tmp", 0 if spooled else 1000, Form.WIRE)
             content.append(message)
         else:
-            content = Content.from_plain(message.replace(b"..", b"."))
+            content = Content.from_plain(plain)
+        in_wire_form = spooled or (dots and number % 2)
+        domain = b"b\xc3\xbccher.example" if utf8 == "domain" else b"example.org"
+        local = b"j%d%b" % (number, b"\xc3\xa4" * (utf8 == "local part"))
         envelope = Envelope(
-            Address(b"j%d" % number, b"example.org"),
+            Address(local, domain),
             tuple(
                 Recipient(Address(b"j%dr%d" % (number, i), b"example.com")) for i in range(count)
             ),
+            {b"SMTPUTF8": b""} if utf8 else {},
         )
         job: Job = make_job(
             servers=self.servers,
@@ -94,7 +104,7 @@ class ForwardMachine(RuleBasedStateMachine):
             atomic=atomic,
             deadline=self.now + TIMES.forward,
         )
-        return Sent(number, job, message)
+        return Sent(number, job, message, None if in_wire_form else plain, utf8)
 
     def _done(self, result: Any, sent: Sent) -> None:
         sent.results.append(result)
@@ -121,8 +131,9 @@ class ForwardMachine(RuleBasedStateMachine):
             assert outcome.reply is not None
             assert outcome.reply.code in sent.codes
             assert (outcome.reply.code >= 400) == (outcome.event is Event.REFUSED)
-        if outcome.event is Event.SPARED:
+        if outcome.event in (Event.SPARED, Event.UTF8, Event.TOO_LARGE):
             assert not sent.dots
+        assert outcome.event is not Event.UTF8 or sent.utf8 in NO_OTHER_FORM
         if outcome.event is Event.IN_DOUBT:
             assert sent.dots
         assert not sent.dots or outcome.event in AFTER_THE_DOT
