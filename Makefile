@@ -75,7 +75,7 @@ check: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/mypy -p tests.peers -p tests.integration
+	$(BIN)/mypy -p tests.peers -p tests.integration -p tests.fuzz
 	$(BIN)/coverage erase
 	$(BIN)/coverage run --branch --source=smtpforward $(TRIAL) $(UNIT_TESTS)
 	$(BIN)/coverage report --skip-covered --show-missing
