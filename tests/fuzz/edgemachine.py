@@ -506,7 +506,12 @@ class EdgeMachine(RuleBasedStateMachine):
         cuts=CUTS,
     )
     def send_chunks(
-        self, data: st.DataObject, envelope: int, chunks: list[bytes], behind: bytes, cuts: list[int]
+        self,
+        data: st.DataObject,
+        envelope: int,
+        chunks: list[bytes],
+        behind: bytes,
+        cuts: list[int],
     ) -> None:
         """A client sends a message in chunks, all of them before it hears an answer."""
         speaker = self._anyone(data)

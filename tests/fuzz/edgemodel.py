@@ -1,8 +1,9 @@
 """What a client of the edge must hear: a reference, told as one story from hello to good-bye.
 
-It is written from RFC 5321, 1870, 2920, 3030, 3207, 3461, 4954, 6531 and 9422 and from the documents,
-and shares nothing with the gateway but its numbers. No socket and no Deferred: the story is a generator that stops
-where it needs bytes, an answer of the session, or time; ``Waits`` says for what.
+It is written from RFC 5321, 1870, 2920, 3030, 3207, 3461, 4954, 6531 and 9422 and from the
+documents, and shares nothing with the gateway but its numbers. No socket and no Deferred: the story
+is a generator that stops where it needs bytes, an answer of the session, or time; ``Waits`` says
+for what.
 
 To extend it: a keyword of EHLO goes into ``KEYWORDS``, a command becomes a ``do_`` method, an
 argument of MAIL or RCPT whose answer is certain goes into one of their tables. Arguments that these

@@ -49,6 +49,7 @@ class ForwardMachine(RuleBasedStateMachine):
         self.waiting: dict[int, Deferred[list[Outcome]]] = {}
         self.backends: list[Backend] = []
         self.ended: set[int] = set()
+        self.faults: list[Failure] = []
 
     @property
     def now(self) -> float:
@@ -71,6 +72,7 @@ class ForwardMachine(RuleBasedStateMachine):
         result = self.target.deliver(sent.job)
         self.waiting[sent.number] = result
         result.addBoth(self._done, sent)
+        result.addErrback(self.faults.append)
         self._hear()
 
     def _make(self, count: int, atomic: bool, spooled: bool, dots: bool, utf8: str) -> Sent:
@@ -331,6 +333,12 @@ class ForwardMachine(RuleBasedStateMachine):
             assert len(there) <= held <= len(self.backends) + len(self.dialled)
 
     @invariant()
+    def true_results(self) -> None:
+        """What was checked where a result came in is so."""
+        for fault in getattr(self, "faults", ()):
+            fault.raiseException()
+
+    @invariant()
     def one_result(self) -> None:
         """Each job has one result, or waits."""
         for sent in getattr(self, "jobs", ()):
@@ -368,3 +376,4 @@ class ForwardMachine(RuleBasedStateMachine):
         assert ended.called
         assert self.reactor.getDelayedCalls() == []
         self.one_result()
+        self.true_results()
