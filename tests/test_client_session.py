@@ -541,6 +541,18 @@ class SpooledTests(SessionCase):
         self.wire.lose()
         self.assertEqual(self.events(), [Event.IN_DOUBT])
 
+    def test_a_reply_that_begins_before_the_dot(self) -> None:
+        """It is none to the dot, which stays unsaid: a success is nonsense, a refusal counts."""
+        for reply, event in ((OK, Event.NONSENSE), (NO, Event.REFUSED)):
+            self.begin()
+            self.wire.protocol.dataReceived(reply[:-1])
+            self.assertFalse(self.wire.drain().endswith(b"\n.\r\n"))
+            self.assertFalse(self.session.past_dot)
+            self.wire.protocol.dataReceived(reply[-1:])
+            self.assertTrue(self.wire.aborted)
+            self.assertEqual(self.events(), [event])
+            self.assertIs(self.outcomes[0][0].stage, Stage.BODY)
+
     def test_progress(self) -> None:
         """A backend that takes pieces slowly is waited for; one that takes none is not."""
         self.opened()

@@ -11,4 +11,4 @@ class AnyBackendTests(SynchronousTestCase):
 
     def test_one_message_one_outcome(self) -> None:
         """Each job has one outcome, and it is true; pools keep their bounds and leave nothing."""
-        run_machine(ForwardMachine, examples=120, steps=40)
+        run_machine(ForwardMachine, examples=250, steps=40)

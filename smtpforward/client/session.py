@@ -222,6 +222,10 @@ class BackendSession(Opening):
         """The last pieces and the dot, in one write: from here on nothing can be kept back."""
         exchange = self._exchange
         if exchange is not None and exchange.state is State.CONTENT:
+            if not self._reader.empty:
+                # A reply has begun, and whatever it says, it is none to the dot.
+                self._await_reply()
+                return
             self.transport.write(b"".join((*pieces, END_OF_DATA)))
             self._out(exchange)
 

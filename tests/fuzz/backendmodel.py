@@ -234,6 +234,9 @@ class Backend:
     def answers(self, kind: str) -> bytes:
         """The reply to the next command, or to none."""
         if not self.owed or self.lied:
+            if self._content and kind in ("later", "never", "command"):
+                # A refusal may come while the message is on its way, and counts.
+                self._note(int(_words(b"", kind)[:3]))
             self.lied = True
             if kind not in NO_REPLIES:
                 self._note(int(_words(b"", kind)[:3]))

@@ -50,6 +50,7 @@ class ForwardMachine(RuleBasedStateMachine):
         self.waiting: dict[int, Deferred[list[Outcome]]] = {}
         self.backends: list[Backend] = []
         self.ended: set[int] = set()
+        self.faults: list[Failure] = []
 
     @property
     def now(self) -> float:
@@ -72,6 +73,7 @@ class ForwardMachine(RuleBasedStateMachine):
         result = self.target.deliver(sent.job)
         self.waiting[sent.number] = result
         result.addBoth(self._done, sent)
+        result.addErrback(self.faults.append)
         self._hear()
 
     def _make(self, count: int, atomic: bool, spooled: bool, dots: bool, utf8: str) -> Sent:
@@ -356,6 +358,12 @@ class ForwardMachine(RuleBasedStateMachine):
             assert len(there) <= held <= len(self.backends) + len(self.dialled)
 
     @invariant()
+    def true_results(self) -> None:
+        """What was checked where a result came in is so."""
+        for fault in getattr(self, "faults", ()):
+            fault.raiseException()
+
+    @invariant()
     def one_result(self) -> None:
         """Each job has one result, or waits."""
         for sent in getattr(self, "jobs", ()):
@@ -404,3 +412,4 @@ class ForwardMachine(RuleBasedStateMachine):
         assert self.reactor.getDelayedCalls() == []
         self.one_result()
         assert not self.told
+        self.true_results()
