@@ -19,8 +19,8 @@ from twisted.internet.interfaces import (
     IReactorSocket,
     IReactorTCP,
 )
-from twisted.internet.main import CONNECTION_LOST
-from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.main import CONNECTION_DONE, CONNECTION_LOST
+from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from smtpforward.net.writethrough import (
@@ -84,6 +84,13 @@ class FakeReactor:
     """Counts who asks to write."""
 
     writers = 0
+
+    def __init__(self) -> None:
+        self.later: list[tuple[Any, ...]] = []
+
+    def callLater(self, *call: Any) -> None:
+        """Note it."""
+        self.later.append(call)
 
     def addWriter(self, descriptor: Any) -> None:
         self.writers += 1
@@ -256,6 +263,44 @@ class Collector(Protocol):
 
     def connectionLost(self, reason: Any = None) -> None:
         self.lost.callback(self.data)
+
+
+class CloseTests(SynchronousTestCase):
+    """``loseConnection``."""
+
+    def test_at_once(self) -> None:
+        """With nothing to send the end comes in the next round, by no call-back of a socket."""
+        transport = FakeTransport([3])
+        transport.write(b"abc")
+        self.assertTrue(transport.closes_at_once)
+        transport.loseConnection()
+        transport.loseConnection()
+        self.assertEqual(transport.reactor.later, [(0, transport.connectionLost, connectionDone)])
+        self.assertEqual(transport.reactor.writers, 0)
+
+    def test_what_waits_is_sent_first(self) -> None:
+        """Otherwise it is Twisted's: all is sent, then the connection ends."""
+        transport = FakeTransport([1, 100])
+        transport.write(b"abc")
+        self.assertFalse(transport.closes_at_once)
+        transport.loseConnection()
+        self.assertEqual(transport.reactor.later, [])
+        self.assertIs(transport.doWrite(), CONNECTION_DONE)
+        self.assertEqual(transport.taken, [b"a", b"bc"])
+
+    def test_left_to_the_base(self) -> None:
+        """So it is with a producer, under TLS, and when this half is closed already."""
+        for change in ({"producer": object()}, {"TLS": True}, {"_writeDisconnected": True}):
+            transport = FakeTransport([])
+            for name, value in change.items():
+                setattr(transport, name, value)
+            self.assertFalse(transport.closes_at_once)
+            transport.loseConnection()
+            self.assertEqual(transport.reactor.later, [])
+
+    def test_ended_once(self) -> None:
+        """Twisted's transport ends once, though it is aborted in between."""
+        self.assertIn('if not hasattr(self, "socket")', inspect.getsource(tcp.Connection))
 
 
 class ReactorTests(TestCase):

@@ -31,6 +31,11 @@ def close(transport: Any) -> None:
     transport.loseConnection()
 
 
+def closes_at_once(transport: Any) -> bool:
+    """Whether ``close`` will not wait for the peer."""
+    return getattr(transport, "closes_at_once", False) is True
+
+
 def close_lingering(transport: Any) -> None:
     """Close for writing only: closed with input unread, TCP would reset what is on its way.
 

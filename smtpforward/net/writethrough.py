@@ -3,8 +3,9 @@
 Twisted's ``write`` only notes the data and asks the reactor to call back when the socket is
 writable, which it nearly always is: for short dialogues that round costs more than the work. Here
 ``write`` sends when nothing is waiting before it, and leaves the remainder, or the error, to
-Twisted's own path. With a pull producer, or under TLS, everything is left to that path; a push
-producer is paused there when too much waits, and then nothing is written until all of it has left.
+Twisted's own path; ``loseConnection`` closes when nothing waits. With a pull producer, or under
+TLS, everything is left to that path; a push producer is paused there when too much waits, and then
+nothing is written until all of it has left.
 
 The private names of Twisted that this leans on are pinned by ``tests/test_net_writethrough.py``.
 """
@@ -14,6 +15,7 @@ from typing import Any
 
 from twisted.internet import tcp, unix
 from twisted.internet.interfaces import IConnector, IListeningPort
+from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 from zope.interface import directlyProvides, providedBy
 
@@ -41,6 +43,29 @@ class WriteThrough:
                 return
             data = data[sent:]
         super().write(data)  # type: ignore[misc]
+
+    @property
+    def closes_at_once(self: Any) -> bool:
+        """Whether ``loseConnection`` need not wait: nothing is to be sent before."""
+        return bool(
+            self.connected
+            and not self.disconnecting
+            and not self._writeDisconnected
+            and not self._tempDataBuffer
+            and not self.dataBuffer
+            and self.producer is None
+            and not self.TLS
+        )
+
+    def loseConnection(self: Any) -> None:
+        """Close; where nothing waits to be sent, in the reactor's next round."""
+        if self.closes_at_once:
+            self.stopReading()
+            self.disconnecting = 1
+            # Twisted's way there would be to find that the socket is writable and to send nothing.
+            self.reactor.callLater(0, self.connectionLost, connectionDone)
+        else:
+            super().loseConnection()  # type: ignore[misc]
 
 
 class WriteThroughServer(WriteThrough, tcp.Server):

@@ -84,7 +84,7 @@ class Conversation(Hearing, smtp.ESMTP):
         self.phase = Phase.ANSWERING
         self._settings = settings
         self._client = client
-        self._port = ports.rules_of(settings, 0)
+        self._port = ports.NO_RULES
         self._session: Any = None
         self._watch = Watch(clock, self._silent_too_long)
         self._errors = ErrorBudget(settings.limits)
@@ -211,8 +211,9 @@ class Conversation(Hearing, smtp.ESMTP):
         self.phase = Phase.CLOSING
         self._unread.clear()
         self.transport.unregisterProducer()
-        # A peer that does not read would hold the socket for ever.
-        self._watch.arm(CLOSE_DEADLINE)
+        if not (closing is peer.close and peer.closes_at_once(self.transport)):
+            # A peer that does not read would hold the socket for ever.
+            self._watch.arm(CLOSE_DEADLINE)
         closing(self.transport)
 
     # -- reading

@@ -27,6 +27,9 @@ class Port:
     login: bool
 
 
+NO_RULES = Port(tls_at_once=False, starttls=True, login=False)
+
+
 def rules_of(settings: Settings, port: int) -> Port:
     """The rules of ``port``; 0 where the socket has none."""
     tls_at_once = port == settings.smtps_port
