@@ -34,6 +34,7 @@ from smtpforward.limits import connections_within
 from smtpforward.logs import TextLog
 from smtpforward.net.clock import Clock, make_monotonic
 from smtpforward.net.listening import listening, ports
+from smtpforward.net.polling import without_log_context
 from smtpforward.net.tls import ClientContexts
 from smtpforward.net.watching import Watcher
 from smtpforward.net.writethrough import WriteThroughReactor
@@ -214,6 +215,7 @@ def makeService(options: Options) -> IService:
             print(problem, file=sys.stderr)
         sys.exit(EX_CONFIG)
     make_monotonic(reactor)
+    without_log_context(reactor)
     own = WriteThroughReactor(reactor)
     service: Gateway | Parent
     if settings.nodes:

@@ -13,6 +13,7 @@ from twisted.logger import globalLogBeginner
 from smtpforward import record
 from smtpforward.config.settings import Settings
 from smtpforward.net.clock import make_monotonic
+from smtpforward.net.polling import without_log_context
 from smtpforward.net.writethrough import WriteThroughReactor
 from smtpforward.service import Gateway, spare_collector
 from smtpforward.workers.child import Worker
@@ -26,6 +27,7 @@ def main() -> int:
 
     globalLogBeginner.beginLoggingTo([RecordWriter()])
     make_monotonic(reactor)
+    without_log_context(reactor)
     own: Any = WriteThroughReactor(reactor, shared=True)
 
     def make(settings: Settings, listen: Sequence[Any], leases: Leases, number: int) -> Gateway:
