@@ -107,11 +107,12 @@ class DialogueTraps(SessionCase):
         self.assertFalse(self.wire.sent().endswith(b".\r\n"))
 
     def test_250_with_354(self) -> None:
-        """Nor is 250 in one segment with 354: it was sent before the message was."""
-        self.opened()
-        self.send()
-        self.assertEqual(self.wire.says(OK, OK, GO, OK), b"")
-        self.assertEqual(self.events(), [Event.NONSENSE])
+        """Nor is 250 in one segment with 354, nor 550 its refusal: the message was not sent yet."""
+        for early in (OK, NO):
+            self.opened()
+            self.send()
+            self.assertEqual(self.wire.says(OK, OK, GO, early), b"")
+            self.assertEqual(self.events(), [Event.NONSENSE])
 
     def test_one_accepted_recipient_is_no_success(self) -> None:
         """One recipient accepted and one refused is not success for the message."""
