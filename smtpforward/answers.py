@@ -111,6 +111,9 @@ _OWN = {
     Event.TOO_LARGE: _reply(552, "5.3.4 message too large for the next server"),
     Event.EIGHT_BIT: _reply(554, "5.6.3 the next server takes only messages of 7-bit text"),
     Event.UTF8: _reply(553, "5.6.7 the next server takes no address or header outside ASCII"),
+    Event.QUEUE_FULL: _reply(452, "4.3.1 no space to queue the message, try again later"),
+    Event.QUEUE_UNAVAILABLE: _reply(451, "4.3.2 the queue takes no mail now, try again later"),
+    Event.NOT_ALLOWED: _reply(451, "4.3.0 the hand-over was broken off, try again later"),
     Event.FAULT: LOCAL_FAULT,
 }
 _PARTLY_REFUSED = _reply(451, "4.5.3 not all recipients were accepted, send the message again")

@@ -72,3 +72,112 @@ class ISession(Interface):
 
         Whatever waits for an answer is to be given up where it may be.
         """
+
+
+class IQueueStore(Interface):
+    """Where the outbound queue keeps its messages: durable, and shared by several processes.
+
+    The values are those of ``outbound/entry.py``. Every method but ``now`` and ``watch`` gives a Deferred, which
+    fails with one of ``outbound/errors.py``; then nothing was changed. What has fired is on disk.
+
+    An entry that is leased is due again when its lease ends: so what a dead process had is taken
+    over by another one.
+    """
+
+    def now():  # type: ignore[no-untyped-def]
+        """The time by which entries are due and leases end, the same for all who share the store.
+
+        :return: float, seconds since the epoch; not a Deferred.
+        """
+
+    def open(owner=None):  # type: ignore[no-untyped-def]
+        """Make or migrate what is needed; the first call.
+
+        :param owner: who is going to deliver; ``None`` where mail is only put in, or looked at. A
+            store that only one process may deliver from gives all leases back to it here.
+        """
+
+    def close():  # type: ignore[no-untyped-def]
+        """The last call: what was begun ends first."""
+
+    def watch(changed):  # type: ignore[no-untyped-def]
+        """Have ``changed()`` called soon after another process has made entries due.
+
+        :return: nothing, not a Deferred.
+        """
+
+    def add(new):  # type: ignore[no-untyped-def]
+        """Queue one :class:`NewMessage`; fires when it is on disk.
+
+        :return: Deferred of a list: where it came with a lease, one :class:`Claimed` for each of
+            its entries in order; else empty.
+        """
+
+    def due(most, but):  # type: ignore[no-untyped-def]
+        """Which destinations have entries that are due, the earliest due first.
+
+        :param most: at most so many. ``but``: those that are left out, a collection of strings.
+        :return: Deferred of a list of strings.
+        """
+
+    def next_due(but):  # type: ignore[no-untyped-def]
+        """When the next entry falls due, of all that are not held, but those of ``but``.
+
+        :return: Deferred of a float, which may have passed, or of ``None``.
+        """
+
+    def claim(destination, most, lease):  # type: ignore[no-untyped-def]
+        """Lease up to ``most`` entries of ``destination`` that are due, the earliest due first.
+
+        :return: Deferred of a list of :class:`Claimed`; no entry is in the lists of two callers.
+        """
+
+    def renew(entries, lease):  # type: ignore[no-untyped-def]
+        """Prolong the leases of ``entries``, a collection of ids.
+
+        :return: Deferred of a frozenset: those that were still ``lease.owner``'s.
+        """
+
+    def give_back(entries, owner, due):  # type: ignore[no-untyped-def]
+        """End the leases of ``entries`` that ``owner`` has, with no attempt: due at ``due``."""
+
+    def record(result):  # type: ignore[no-untyped-def]
+        """Keep a :class:`Result`; a message none of whose recipients is queued any more goes.
+
+        Recipients are recorded even when the lease has passed to another; ``due`` and the end of
+        the lease only when it has not. To record a result twice does no harm.
+        """
+
+    def defer(destination, reply, intervals, most):  # type: ignore[no-untyped-def]
+        """Count a failed attempt for up to ``most`` entries of a destination that backs off.
+
+        Of those that are due and not leased, each with ``n`` attempts so far, ``n`` below
+        ``len(intervals)``: it has ``n + 1`` then, and is due after ``intervals[n]`` seconds. The
+        others stay as they are: for them it would be the last attempt.
+
+        :param reply: what the history says of it.
+        :return: Deferred of how many were deferred.
+        """
+
+    def content(message):  # type: ignore[no-untyped-def]
+        """The content of the message with that id, a :class:`smtpforward.content.Content`.
+
+        The caller closes it.
+
+        :raise KeyError: (from the Deferred) when there is none.
+        """
+
+    def listed(which, most, after):  # type: ignore[no-untyped-def]
+        """Up to ``most`` :class:`Listed` of a :class:`Filter`, oldest message first.
+
+        :param after: the last one of the page before, or ``None``.
+        """
+
+    def shown(message):  # type: ignore[no-untyped-def]
+        """The :class:`Shown` of the message with that id, or ``None``."""
+
+    def change(which, change):  # type: ignore[no-untyped-def]
+        """Apply a :class:`Change` to the entries of a :class:`Filter`; Deferred of how many."""
+
+    def stats(most):  # type: ignore[no-untyped-def]
+        """The :class:`Stats`, with at most ``most`` destinations."""

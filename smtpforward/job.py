@@ -1,6 +1,7 @@
 """What the decision asks of a target, and what comes back: one job, an outcome per recipient."""
 
 import enum
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from attrs import field, frozen
@@ -44,6 +45,13 @@ class PoolBounds:
     max_messages: int = 100
 
 
+class Delivery(enum.Enum):
+    """Which way a message goes."""
+
+    SMTP_FORWARD = "smtp_forward"
+    OUTBOUND = "outbound"
+
+
 class TLS(enum.Enum):
     """What a route asks of TLS with its backend."""
 
@@ -70,6 +78,8 @@ class Server:
     """One backend as its pool is keyed: two of these never share a connection.
 
     :ivar host: name or address. ``tls``: the policy, lists of hosts applied.
+    :ivar address: the one to connect to, where ``host`` is a name that was looked up already; the
+        name remains what a certificate is for.
     """
 
     host: str
@@ -79,6 +89,7 @@ class Server:
     protocol: str = "smtp"
     tls: TLS = TLS.NEVER
     credentials: Credentials | None = None
+    address: str | None = None
 
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
@@ -123,6 +134,9 @@ class Job:
     :ivar atomic: a refused recipient ends the transaction with nothing sent (the SMTP edge, which
         has one answer to give); otherwise the accepted ones get the message.
     :ivar deadline: when our dot must have been sent, on the clock of the target.
+    :ivar deliveries: for the outbound queue: which way was chosen for each recipient.
+    :ivar may_send: asked once more just before our dot, where what allowed the hand-over may end
+        (a lease): false, and the dot is not sent.
     """
 
     id: str
@@ -132,6 +146,8 @@ class Job:
     next_hop: NextHop
     deadline: float
     atomic: bool = True
+    deliveries: tuple[Delivery, ...] = ()
+    may_send: Callable[[], bool] | None = None
 
     @property
     def wait(self) -> float:
@@ -157,6 +173,9 @@ class Event(enum.Enum):
     TOO_LARGE = "the message is larger than the backend takes"
     EIGHT_BIT = "the message holds 8-bit bytes, and the backend does not say that it takes them"
     UTF8 = "an address, or the message, is outside ASCII, and the backend has no SMTPUTF8"
+    QUEUE_FULL = "the disk of the outbound queue is full"
+    QUEUE_UNAVAILABLE = "the store of the outbound queue cannot be used"
+    NOT_ALLOWED = "what allowed the hand-over had ended before our dot"
     FAULT = "a fault of the gateway's own"
 
 
@@ -168,6 +187,7 @@ class Outcome:
     :ivar detail: for the log: what went wrong.
     :ivar peer: ``host[ip]:port`` of the backend, or empty when there was none.
     :ivar sent: when our dot left, on the target's clock; ``None`` when it did not.
+    :ivar dsn: whether the backend was told what the sender wants to be notified of (RFC 3461).
     """
 
     recipient: Recipient
@@ -177,6 +197,7 @@ class Outcome:
     peer: str = ""
     detail: str = ""
     sent: float | None = None
+    dsn: bool = False
 
     @property
     def ours(self) -> bool:

@@ -4,7 +4,6 @@ Nothing here waits or reads a file. A decision says why, in words that name file
 an operator can ask for it without sending mail.
 """
 
-import enum
 from functools import lru_cache
 
 from attrs import frozen
@@ -13,17 +12,10 @@ from smtpforward import answers
 from smtpforward.config import names
 from smtpforward.config.settings import Access, Route, Routes, Settings
 from smtpforward.envelope import Address, Client
-from smtpforward.job import NextHop
+from smtpforward.job import Delivery, NextHop
 from smtpforward.reply import Reply
 
 ROUTING_CHARACTERS = frozenset(b"@%!|")
-
-
-class Delivery(enum.Enum):
-    """Which way a message goes."""
-
-    SMTP_FORWARD = "smtp_forward"
-    OUTBOUND = "outbound"
 
 
 _BY_NAME = {delivery.value: delivery for delivery in Delivery}

@@ -22,7 +22,7 @@ LAYERS = (
     {"net", "record", "logs"},
     {"client"},
     {"answers", "routing", "limits", "learned", "dispatch"},
-    {"server"},
+    {"server", "outbound"},
     {"reload", "workers"},
     {"service"},
     {"commands", "worker"},
@@ -33,8 +33,11 @@ APART = {
     "record": {"net"},
     "logs": {"config", "net"},
     "client": {"config", "record", "answers", "dispatch", "server"},
+    # The queue hands its mail to targets, and gets it from one: it knows neither side.
+    "outbound": {"client", "server", "dispatch", "learned"},
+    "server": {"outbound"},
     # The parts do not know that there are several processes, nor these what the parts do.
-    "workers": {"client", "server", "dispatch", "routing", "answers"},
+    "workers": {"client", "server", "dispatch", "routing", "answers", "outbound"},
 }
 # The values that a module may know of a part from which it is apart otherwise.
 VALUES = {(f"{PACKAGE}.net.tls", f"{PACKAGE}.config.settings")}

@@ -12,8 +12,9 @@ from smtpforward import answers, routing
 from smtpforward.config.networks import Networks, network
 from smtpforward.config.settings import Access, Route, Settings
 from smtpforward.envelope import NULL_SENDER, Address, Client
+from smtpforward.job import Delivery
 from smtpforward.reply import Reply
-from smtpforward.routing import Accept, Delivery, Refuse, Way
+from smtpforward.routing import Accept, Refuse, Way
 from tests.support import Edge, ScriptedTarget, address, next_hop, settings
 
 STRANGER = Client("192.0.2.1", 4321)

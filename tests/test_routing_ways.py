@@ -9,8 +9,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from smtpforward import routing
 from smtpforward.config.settings import Route
 from smtpforward.envelope import Client
-from smtpforward.job import TLS, Credentials, NextHop, PoolBounds, Server, Timeouts
-from smtpforward.routing import Delivery, Way
+from smtpforward.job import TLS, Credentials, Delivery, NextHop, PoolBounds, Server, Timeouts
+from smtpforward.routing import Way
 from tests.support import address, settings
 from tests.test_config_load import DirectoryCase
 

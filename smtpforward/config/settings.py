@@ -8,7 +8,7 @@ from attrs import field, frozen
 
 from smtpforward.config.networks import Networks
 from smtpforward.config.stamps import Stamps
-from smtpforward.job import NextHop
+from smtpforward.job import TLS, NextHop, Server
 
 
 @frozen
@@ -181,6 +181,45 @@ class Logins:
     constrain_sender: bool = True
 
 
+def _direct() -> NextHop:
+    return NextHop((Server("", 25, "localhost", tls=TLS.OFFERED),))
+
+
+@frozen
+class Outbound:
+    """``outbound.ini``: the outbound queue (each key: ``docs/settings.md``).
+
+    :ivar store: ``sqlite:PATH`` or a ``postgresql://`` address, which may hold a password.
+    :ivar disabled: whether mail is queued and nothing is delivered.
+    :ivar concurrency_max: attempts at once. ``pool_concurrency_max``: to one destination.
+    :ivar intervals: seconds from each failed attempt to the next; when they have run out, it is
+        the last.
+    :ivar delay_notice: seconds after which the sender is told of a delay, if it asked for that.
+    :ivar always_split: whether each recipient has a transaction to itself.
+    :ivar received_header: text of a further ``Received`` line, or ``None``.
+    :ivar local_mx_ok: whether MX hosts may have private addresses.
+    :ivar inet_prefer: the kind of address that is tried first.
+    :ivar smart_host: where all mail goes in place of MX hosts.
+    :ivar direct: for MX hosts: all of their next hop but the servers; one server without a host
+        says which port, TLS, ``bind`` and name hold for each.
+    :ivar nameservers: address and port of each; empty: those of the system.
+    """
+
+    store: str = field(default="sqlite:/var/lib/smtpforward/queue.sqlite3", repr=False)
+    disabled: bool = False
+    concurrency_max: int = 100
+    pool_concurrency_max: int = 10
+    intervals: tuple[float, ...] = tuple(float(2 ** (n + 5)) for n in range(1, 13))
+    delay_notice: float = 14400.0
+    always_split: bool = False
+    received_header: str | None = None
+    local_mx_ok: bool = False
+    inet_prefer: Literal["v4", "v6"] = "v4"
+    smart_host: NextHop | None = None
+    direct: NextHop = field(factory=_direct)
+    nameservers: tuple[tuple[str, int], ...] = ()
+
+
 @frozen
 class Settings:
     """The whole configuration directory.
@@ -197,6 +236,8 @@ class Settings:
     :ivar bare_newline: what a message with a bare LF gets; one with a bare CR is refused.
     :ivar bare_newline_exempt: the clients whose bare LFs are normalized in any case.
     :ivar spool_dir: where a large message is kept while it passes.
+    :ivar outbound: the queue. ``None`` where nothing is queued: no route leads there, and there is
+        no ``outbound.ini`` and no queue of the default place that may still hold mail.
     :ivar warnings: for the log and for ``check``; they do not stop the start.
     :ivar notes: for ``check`` alone: defaults that differ from those of Haraka.
     :ivar files: those that were looked at, as they were then.
@@ -220,6 +261,7 @@ class Settings:
     tls: ServerTLS | None = None
     client_tls: ClientTLS = ClientTLS()
     logins: Logins = Logins()
+    outbound: Outbound | None = None
     warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = field(default=(), eq=False)
     files: Stamps = field(factory=dict, eq=False, repr=False)
