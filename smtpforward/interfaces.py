@@ -77,8 +77,9 @@ class ISession(Interface):
 class IQueueStore(Interface):
     """Where the outbound queue keeps its messages: durable, and shared by several processes.
 
-    The values are those of ``outbound/entry.py``. Every method but ``now`` and ``watch`` gives a Deferred, which
-    fails with one of ``outbound/errors.py``; then nothing was changed. What has fired is on disk.
+    The values are those of ``outbound/entry.py``. Every method but ``now`` and
+    ``watch`` gives a Deferred, which fails with one of ``outbound/errors.py``; then nothing was
+    changed. What has fired is on disk.
 
     An entry that is leased is due again when its lease ends: so what a dead process had is taken
     over by another one.

@@ -29,6 +29,7 @@ OTHERS: dict[type, dict[str, Any]] = {
         "protocol": "lmtp",
         "tls": TLS.REQUIRED,
         "credentials": None,
+        "address": "192.0.2.8",
     },
     Timeouts: {"connect": 1.0, "reply": 1.0, "forward": 1.0, "dot": 1.0},
     PoolBounds: {"max_connections": 1, "idle": 1.0, "max_age": 1.0, "max_messages": 1},
