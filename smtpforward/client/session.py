@@ -263,7 +263,10 @@ class BackendSession(Opening):
         name, sent = self.peer_name, self._sent
         outcomes = []
         for recipient, v in zip(job.envelope.recipients, exchange.verdicts, strict=True):
-            outcomes.append(Outcome(recipient, v.event, v.stage, v.reply, name, v.detail, sent))
+            dsn = b"DSN" in self.extensions if recipient.parameters else False
+            outcomes.append(
+                Outcome(recipient, v.event, v.stage, v.reply, name, v.detail, sent, dsn)
+            )
         if any(outcome.event is Event.REFUSED for outcome in outcomes):
             self._refusals += 1
         return outcomes
