@@ -216,6 +216,20 @@ class Content:
                 break
         return bytes(start[2 : limit + 2])
 
+    def copy(self) -> "Content":
+        """The same message for someone who keeps it longer; to be closed by itself.
+
+        No byte is copied. What it holds in memory is counted by nobody.
+
+        :raise OSError: when there is no descriptor left for its file.
+        """
+        other = Content(self._spool_dir, self._spool_after, self._form)
+        other.prefix, other.size = self.prefix, self.size
+        other._chunks = list(self._chunks)
+        if self._fd >= 0:
+            other._fd = os.dup(self._fd)
+        return other
+
     def close(self) -> None:
         """Give up the data; a second call does nothing."""
         self._leave_memory()

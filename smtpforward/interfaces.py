@@ -154,7 +154,8 @@ class IQueueStore(Interface):
 
         Of those that are due and not leased, each with ``n`` attempts so far, ``n`` below
         ``len(intervals)``: it has ``n + 1`` then, and is due after ``intervals[n]`` seconds. The
-        others stay as they are: for them it would be the last attempt.
+        others stay as they are: for them it would be the last attempt. So do those that an
+        operator has asked for (due at 0).
 
         :param reply: what the history says of it.
         :return: Deferred of how many were deferred.

@@ -62,12 +62,12 @@ class Transaction:
     def line(self, reply: Reply, now: float) -> str:
         """What the log says of this transaction when ``reply`` ended it."""
         client = self.client
-        to = ",".join(_word(r.address) for r in self.recipients[:MAX_LOGGED_RECIPIENTS])
+        to = ",".join(word(r.address) for r in self.recipients[:MAX_LOGGED_RECIPIENTS])
         outcome = self._telling_outcome()
         relay = (outcome.peer if outcome else "") or "none"
         detail = f" [{outcome.detail}]" if outcome and outcome.detail else ""
         return (
-            f"id={self.id} client={client.name}[{client.ip}] from={_word(self.sender)}"
+            f"id={self.id} client={client.name}[{client.ip}] from={word(self.sender)}"
             f" to={to} nrcpt={len(self.recipients)} size={self.size} relay={relay}"
             f" delay={now - self.started:.3f} dsn={reply.status.decode()}"
             f" status={_STATUS.get(reply.code // 100, 'deferred')}"
@@ -102,7 +102,7 @@ def log_line(line: str) -> None:
     )
 
 
-def _word(address: Address) -> str:
+def word(address: Address) -> str:
     """The path as one word: a blank in a quoted local part would begin another key."""
     return address.path.decode().replace(" ", "\\x20")
 

@@ -86,6 +86,7 @@ class Claimed:
     :ivar recipients: those that are still queued, by their index in the message.
     :ivar attempts: that failed for a time before this one.
     :ivar noticed: whether the sender was told of the delay.
+    :ivar asked: whether an operator has asked for this attempt: it is made in any case.
     """
 
     id: int
@@ -95,6 +96,7 @@ class Claimed:
     recipients: tuple[tuple[int, Recipient], ...]
     attempts: int
     noticed: bool
+    asked: bool = False
 
 
 @frozen
@@ -164,7 +166,9 @@ class Filter:
 class Change(enum.Enum):
     """What an operator does to entries; one that is leased is left to its attempt first."""
 
-    RETRY = "retry"  # due now
+    RETRY = (
+        "retry"  # due at 0: before all others, and attempted even where its destination backs off
+    )
     HOLD = "hold"  # not attempted until released
     RELEASE = "release"  # no longer held
     DELETE = "delete"  # gone, without a bounce

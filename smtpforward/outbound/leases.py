@@ -1,0 +1,107 @@
+"""The leases of what this process attempts, renewed until the attempts are recorded.
+
+Rules: a dot may leave only while its lease has some time to run (``holds``), so that nobody else
+has begun with the message by then. A renewal that fails is tried again soon; who cannot renew for
+long enough sends nothing more.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from smtpforward.net.clock import Clock
+from smtpforward.outbound.entry import Lease
+from smtpforward.outbound.errors import StoreError
+
+DURATION = 300.0
+RENEW_EVERY = 60.0
+RETRY_EVERY = 5.0
+MARGIN = 15.0  # what a dot takes to leave, and clocks may differ
+
+
+class Leases:
+    """Those of one process.
+
+    :param store: an :class:`smtpforward.interfaces.IQueueStore`.
+    :ivar owner: the name under which this process leases.
+    """
+
+    log = Logger()
+
+    def __init__(self, store: Any, owner: str, clock: Clock) -> None:
+        self.owner = owner
+        self._store = store
+        self._clock = clock
+        self._until: dict[int, float] = {}
+        self._timer: IDelayedCall | None = None
+        self._renewing: Deferred[None] | None = None
+        self._stopped = False
+
+    def __len__(self) -> int:
+        return len(self._until)
+
+    def new(self) -> Lease:
+        """A lease that begins now."""
+        return Lease(self.owner, self._store.now() + DURATION)
+
+    def hold(self, entry: int, lease: Lease) -> None:
+        """``entry`` is leased: renew it from now on."""
+        self._until[entry] = lease.until
+        if self._timer is None and self._renewing is None and not self._stopped:
+            self._later(RENEW_EVERY)
+
+    def drop(self, entry: int) -> None:
+        """The attempt is recorded, or given back."""
+        self._until.pop(entry, None)
+
+    def holds(self, entry: int) -> bool:
+        """Whether ``entry`` is certain to be ours for a while."""
+        return self._until.get(entry, 0.0) - MARGIN > self._store.now()
+
+    def holder(self, entry: int) -> Callable[[], bool]:
+        """``holds`` of that entry, to be asked later."""
+        return lambda: self.holds(entry)
+
+    def stop(self) -> None:
+        """Renew no more."""
+        self._stopped = True
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _later(self, seconds: float) -> None:
+        self._timer = self._clock.callLater(seconds, self._renew)
+
+    def _renew(self) -> None:
+        self._timer = None
+        if not self._until:
+            return
+        lease, entries = self.new(), frozenset(self._until)
+        self._renewing = self._store.renew(entries, lease)
+        self._renewing.addCallbacks(
+            self._renewed, self._not_renewed, callbackArgs=(entries, lease)
+        ).addErrback(self._failed)
+
+    def _renewed(self, ours: frozenset[int], asked: frozenset[int], lease: Lease) -> None:
+        for entry in asked & self._until.keys():
+            # What is not ours any more must not be sent.
+            self._until[entry] = lease.until if entry in ours else 0.0
+        self._again(RENEW_EVERY)
+
+    def _not_renewed(self, failure: Failure) -> None:
+        failure.trap(StoreError)
+        self.log.warn("leases cannot be renewed yet: {why}", why=failure.getErrorMessage())
+        self._again(RETRY_EVERY)
+
+    def _failed(self, failure: Failure) -> None:
+        self.log.failure("leases cannot be renewed", failure)
+        self._again(RETRY_EVERY)
+
+    def _again(self, seconds: float) -> None:
+        self._renewing = None
+        if self._until and not self._stopped:
+            self._later(seconds)

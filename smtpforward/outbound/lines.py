@@ -1,0 +1,22 @@
+"""The lines of the log about attempts, one for each recipient, with Postfix's keys."""
+
+from collections.abc import Sequence
+
+from smtpforward.outbound.entry import Claimed, State
+from smtpforward.outbound.results import Fate
+from smtpforward.record import log_line, printable, word
+
+_STATUS = {State.DELIVERED: "sent", State.QUEUED: "deferred", State.FAILED: "bounced"}
+
+
+def report(claimed: Claimed, fates: Sequence[Fate], at: float) -> None:
+    """Say what has become of each recipient in an attempt that ended at ``at``."""
+    recipients = dict(claimed.recipients)
+    for fate in fates:
+        log_line(
+            f"id={claimed.message.id} from={word(claimed.message.envelope.sender)}"
+            f" to={word(recipients[fate.index].address)} relay={fate.peer or 'none'}"
+            f" delay={at - claimed.message.received:.3f} attempts={claimed.attempts + 1}"
+            f" dsn={fate.reply.status.decode()} status={_STATUS[fate.state]}"
+            f" ({printable(fate.said)})"
+        )

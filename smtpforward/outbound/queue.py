@@ -1,0 +1,260 @@
+"""The outbound queue: takes messages durably, and sees to it that each is attempted in its time.
+
+It is a target like the forwarding client: ``deliver`` answers when the message is on disk. What can
+be attempted at once is leased as it is written, and goes out from memory; the rest waits in the
+store for its turn (``turns.py``). Nothing here grows with the number of messages.
+
+Failure policy: while the store cannot be used senders hear 451 4.3.2, or 452 4.3.1 when it is full,
+and what is queued waits. A store that cannot be opened is tried again.
+"""
+
+import uuid
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from attrs import evolve
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, DeferredList, succeed
+from twisted.internet.interfaces import IDelayedCall
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from smtpforward.config.settings import Outbound, Settings
+from smtpforward.content import Content
+from smtpforward.interfaces import IDeliver
+from smtpforward.job import Event, Job, Outcome
+from smtpforward.net.clock import Clock
+from smtpforward.outbound import accept
+from smtpforward.outbound.attempt import Attempts, HandedOver, Targets
+from smtpforward.outbound.destinations import Destinations
+from smtpforward.outbound.entry import Claimed, NewMessage
+from smtpforward.outbound.errors import StoreError
+from smtpforward.outbound.leases import Leases
+from smtpforward.outbound.turns import Turns
+from smtpforward.reply import Reply
+
+OPEN_AGAIN = 5.0
+
+
+@implementer(IDeliver)
+class OutboundQueue(Service):
+    """Mail that waits for its next hop.
+
+    :param store: an :class:`smtpforward.interfaces.IQueueStore`.
+    :param targets: who hands over, and who finds MX hosts, as of now.
+    :param delivers: whether this process attempts what is queued; else it only puts mail in.
+    :ivar destinations: what is being attempted, and which destinations back off.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        settings: Settings,
+        store: Any,
+        targets: Callable[[], Targets],
+        clock: Clock,
+        delivers: bool = True,
+    ) -> None:
+        self.settings = settings
+        self.store = store
+        self.owner = uuid.uuid4().hex
+        self._clock = clock
+        self._delivers = delivers
+        outbound = self._outbound()
+        self.destinations = Destinations(outbound.concurrency_max, outbound.pool_concurrency_max)
+        self._leases = Leases(store, self.owner, clock)
+        self._attempts = Attempts(
+            store, self._leases, targets, lambda: self.settings, clock, self._told
+        )
+        self._turns = Turns(
+            store, self._leases, self.destinations, self._outbound, clock, self._begin
+        )
+        self._running: set[Deferred[float | None]] = set()
+        self._opened = False
+        self._ending = False
+        self._opening: IDelayedCall | None = None
+
+    def _outbound(self) -> Outbound:
+        outbound = self.settings.outbound
+        assert outbound is not None, "settings with a queue"
+        return outbound
+
+    # -- from the start to the end
+
+    def startService(self) -> None:
+        """Open the store; until that is done senders hear that it is not."""
+        Service.startService(self)
+        self._open()
+
+    def _open(self) -> None:
+        self._opening = None
+        opening: Deferred[None] = self.store.open(self.owner if self._delivers else None)
+        opening.addCallbacks(self._is_open, self._not_open)
+
+    def _is_open(self, _: object) -> None:
+        self._opened = True
+        if self._delivers and not self._ending:
+            self.store.watch(self._turns.look)
+            self._turns.look()
+
+    def _not_open(self, failure: Failure) -> None:
+        if failure.check(StoreError):
+            self.log.error("the outbound queue: {why}", why=failure.getErrorMessage())
+        else:
+            self.log.failure("the outbound queue cannot be opened", failure)
+        if not self._ending:
+            self._opening = self._clock.callLater(OPEN_AGAIN, self._open)
+
+    def adopt(self, settings: Settings) -> None:
+        """Let ``settings`` hold from the next message and attempt on."""
+        self.settings = settings
+        outbound = self._outbound()
+        self.destinations.total = outbound.concurrency_max
+        self.destinations.each = outbound.pool_concurrency_max
+        if self._opened and self._delivers:
+            self._turns.look()
+
+    def end(self) -> "Deferred[Any]":
+        """Begin nothing more; fires when what is being attempted is recorded."""
+        self._ending = True
+        if self._opening is not None:
+            self._opening.cancel()
+            self._opening = None
+        # What the turns had leased by then has begun, and is waited for as well.
+        return self._turns.stop().addCallback(lambda _: DeferredList([*self._running]))
+
+    def abort(self) -> "Deferred[Any]":
+        """Break off what has not come to its dot, and close the store."""
+        for attempt in list(self._running):
+            attempt.cancel()
+        return self.end().addCallback(lambda _: self._close())
+
+    def _close(self) -> "Deferred[Any]":
+        self._leases.stop()
+        closing: Deferred[Any] = self.store.close()
+        return closing
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is being attempted or looked for."""
+        return not (self._running or self._turns.busy)
+
+    # -- taking mail
+
+    def deliver(self, job: Job) -> "Deferred[list[Outcome]]":
+        """See :class:`smtpforward.interfaces.IDeliver`: delivered is what is on disk."""
+        if not self._opened or self._ending:
+            return succeed(accept.not_taken(job, Event.QUEUE_UNAVAILABLE, "the store is not open"))
+        new = accept.new_message(self.settings, job, self.store.now())
+        # Cancelled, it is written all the same, and nobody is told.
+        result: Deferred[list[Outcome]] = Deferred()
+        about = (job, new, result)
+        self._add(new).addCallbacks(
+            self._taken, self._not_taken, callbackArgs=about, errbackArgs=about
+        ).addErrback(_fault, result)
+        return result
+
+    def _add(self, new: NewMessage) -> "Deferred[list[Claimed]]":
+        """Write it, leased where all of it can be attempted at once."""
+        wanted = Counter(entry.destination for entry in new.entries)
+        if not self._may_begin(wanted):
+            waiting: Deferred[list[Claimed]] = self.store.add(new)
+            return waiting
+        lease = self._leases.new()
+        for destination, number in wanted.items():
+            self.destinations.begin(destination, number)
+        adding: Deferred[list[Claimed]] = self.store.add(evolve(new, lease=lease))
+        adding.addErrback(self._not_begun, wanted)
+        return adding.addCallback(self._leased, lease)
+
+    def _may_begin(self, wanted: "Counter[str]") -> bool:
+        known = self.destinations
+        return (
+            self._delivers
+            and not self._outbound().disabled
+            and sum(wanted.values()) <= known.room
+            and all(
+                known.may_begin_at_once(destination) and number <= known.spare(destination)
+                for destination, number in wanted.items()
+            )
+        )
+
+    def _leased(self, claimed: "list[Claimed]", lease: Any) -> "list[Claimed]":
+        for entry in claimed:
+            self._leases.hold(entry.id, lease)
+        return claimed
+
+    def _not_begun(self, failure: Failure, wanted: "Counter[str]") -> Failure:
+        for destination, number in wanted.items():
+            self.destinations.end(destination, number)
+        return failure
+
+    def _taken(
+        self, claimed: Sequence[Claimed], job: Job, new: NewMessage, result: "Deferred[Any]"
+    ) -> None:
+        # The sender's answer first: it is true by now.
+        result.callback(accept.taken(job))
+        for entry in claimed[1:]:
+            self._begin(entry, None, _copy(new.content))
+        if claimed:
+            self._begin(claimed[0], None, new.content)
+            return
+        new.content.close()
+        if self._delivers:
+            self._turns.put_in(entry.destination for entry in new.entries)
+
+    def _not_taken(
+        self, failure: Failure, job: Job, new: NewMessage, result: "Deferred[Any]"
+    ) -> None:
+        new.content.close()
+        failure.trap(StoreError)
+        error: StoreError = failure.value  # type: ignore[assignment]
+        self.log.error("id={id}: cannot be queued: {why}", id=job.id, why=str(error))
+        result.callback(accept.not_taken(job, error.event, str(error)))
+
+    # -- attempting
+
+    def _begin(
+        self, claimed: Claimed, instead: Reply | None, content: Content | None = None
+    ) -> None:
+        attempt = Deferred.fromCoroutine(self._attempts.make(claimed, content, instead))
+        self._running.add(attempt)
+        attempt.addErrback(self._failed, claimed)
+        attempt.addBoth(self._ended, attempt, claimed)
+
+    def _told(self, claimed: Claimed, handed: HandedOver) -> None:
+        """What an attempt says of its destination."""
+        if handed.unreachable is not None:
+            now = self.store.now()
+            self.destinations.failed(claimed.destination, handed.unreachable, now)
+        elif handed.reached:
+            self.destinations.reached(claimed.destination)
+
+    def _failed(self, failure: Failure, claimed: Claimed) -> None:
+        self.log.failure("id={id}: the attempt failed", failure, id=claimed.message.id)
+
+    def _ended(
+        self, due: float | None, attempt: "Deferred[float | None]", claimed: Claimed
+    ) -> None:
+        self._running.discard(attempt)
+        self._leases.drop(claimed.id)
+        self.destinations.end(claimed.destination)
+        if due is not None:
+            self._turns.wake_at(due)
+        self._turns.go_on()
+
+
+def _copy(content: Content) -> Content | None:
+    """One more reader of it; ``None`` where there is no descriptor left: the store has it too."""
+    try:
+        return content.copy()
+    except OSError:
+        return None
+
+
+def _fault(failure: Failure, result: "Deferred[Any]") -> None:
+    if not result.called:
+        result.errback(failure)

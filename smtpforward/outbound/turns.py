@@ -1,0 +1,206 @@
+"""Takes what is due out of the store, one destination after the other, as there is room.
+
+One pass runs at a time: it asks which destinations have mail that is due, leases a few entries of
+each in turn, and ends when there is no room or nothing due. What ends, is put in or falls due makes
+it look again. What falls due while its destination backs off counts a failed attempt.
+
+Failure policy: while the store cannot be used it looks again after some seconds.
+"""
+
+import math
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from smtpforward.config.settings import Outbound
+from smtpforward.net.clock import Clock
+from smtpforward.outbound.destinations import Destinations
+from smtpforward.outbound.entry import Claimed, Lease
+from smtpforward.outbound.errors import StoreError
+from smtpforward.outbound.leases import Leases
+from smtpforward.reply import Reply
+
+LOOK_AGAIN = 60.0  # at the latest, whatever the store has said
+AFTER_ERROR = 5.0
+LEAST_WAIT = 0.01
+BATCH = 100
+DEFER_AT_ONCE = 500
+
+Begin = Callable[[Claimed, Reply | None], None]
+
+
+class Turns:
+    """Whose mail is attempted next.
+
+    :param begin: called with each entry that was leased, and why its destination is left alone,
+        where it is; it counts in ``destinations`` already.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        store: Any,
+        leases: Leases,
+        destinations: Destinations,
+        outbound: Callable[[], Outbound],
+        clock: Clock,
+        begin: Begin,
+    ) -> None:
+        self._store = store
+        self._leases = leases
+        self._destinations = destinations
+        self._outbound = outbound
+        self._clock = clock
+        self._begin = begin
+        self._timer: IDelayedCall | None = None
+        self._passing: Deferred[None] | None = None
+        self._again = False
+        self._more = False
+        self._next_due = math.inf
+        self._stopped = False
+
+    @property
+    def busy(self) -> bool:
+        """Whether a pass is under way."""
+        return self._passing is not None
+
+    def look(self) -> None:
+        """Something may have fallen due that is not known yet."""
+        self._more = True
+        self.go_on()
+
+    def put_in(self, destinations: Iterable[str]) -> None:
+        """There is mail for these, in the store."""
+        for destination in destinations:
+            # What is not kept in mind is asked for again.
+            self._more |= not self._destinations.has_due(destination)
+        self.go_on()
+
+    def wake_at(self, due: float) -> None:
+        """An entry falls due then, on the store's clock."""
+        if due < self._next_due:
+            self._next_due = due
+            if self._passing is None:
+                self._set_timer()
+
+    def go_on(self) -> None:
+        """There may be room."""
+        if self._passing is not None:
+            self._again = True
+        elif not self._stopped and (self._more or self._destinations.ready):
+            self._cancel_timer()
+            self._again = False
+            passing = self._passing = Deferred.fromCoroutine(self._pass())
+            passing.addBoth(self._passed)
+
+    def stop(self) -> "Deferred[None]":
+        """Lease nothing more; fires when what was under way has ended."""
+        self._stopped = True
+        self._cancel_timer()
+        done: Deferred[None] = Deferred()
+        if self._passing is None:
+            done.callback(None)
+        else:
+            self._passing.addBoth(lambda _: done.callback(None))
+        return done
+
+    def _passed(self, failed: Failure | None) -> None:
+        self._passing = None
+        if failed is not None:
+            if failed.check(StoreError):
+                self.log.error("the outbound queue: {why}", why=failed.getErrorMessage())
+            else:
+                self.log.failure("the outbound queue cannot be looked through", failed)
+            self._more = True
+            self._next_due = self._store.now() + AFTER_ERROR
+        if self._again and failed is None:
+            self.go_on()
+        if self._passing is None:
+            self._set_timer()
+
+    def _set_timer(self) -> None:
+        self._cancel_timer()
+        if not self._stopped:
+            wait = min(LOOK_AGAIN, max(LEAST_WAIT, self._next_due - self._store.now()))
+            self._timer = self._clock.callLater(wait, self._woken)
+
+    def _cancel_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _woken(self) -> None:
+        self._timer = None
+        self.look()
+
+    # -- one pass
+
+    async def _pass(self) -> None:
+        """Lease what there is room for."""
+        while not (self._stopped or self._outbound().disabled):
+            destination = self._destinations.next()
+            if destination is not None:
+                await self._take(destination)
+            elif not (self._more and self._destinations.room):
+                break
+            else:
+                await self._find()
+
+    async def _find(self) -> None:
+        """Ask for destinations that are not known to have mail that is due."""
+        # What wakes us from here on is news.
+        self._more = False
+        known = tuple(self._destinations.ready)
+        found = await self._store.due(BATCH, known)
+        if len(found) == BATCH:
+            self._more = True
+        else:
+            due = await self._store.next_due((*known, *found))
+            self._next_due = math.inf if due is None else due
+        for destination in found:
+            self._destinations.has_due(destination)
+
+    async def _take(self, destination: str) -> None:
+        """Lease some entries of it, and begin."""
+        known = self._destinations
+        instead = known.backing_off(destination, self._store.now())
+        if instead is not None and await self._defer(destination, instead):
+            return
+        # Before the claim: what is put in meanwhile is news.
+        known.has_none_due(destination)
+        asked = known.spare(destination)
+        claimed = await self._claim(destination, asked, self._leases.new()) if asked else []
+        if len(claimed) == asked:
+            known.has_due(destination)
+        for entry in claimed:
+            self._begin(entry, None if entry.asked else instead)
+
+    async def _claim(self, destination: str, asked: int, lease: Lease) -> list[Claimed]:
+        known, claimed = self._destinations, list[Claimed]()
+        # They count while they are on their way.
+        known.begin(destination, asked)
+        try:
+            claimed = await self._store.claim(destination, asked, lease)
+        finally:
+            known.end(destination, asked - len(claimed))
+        for entry in claimed:
+            self._leases.hold(entry.id, lease)
+        return claimed
+
+    async def _defer(self, destination: str, reply: Reply) -> bool:
+        """Count an attempt for all that is due; whether there is more of it."""
+        intervals = self._outbound().intervals
+        number = await self._store.defer(destination, reply.text, intervals, DEFER_AT_ONCE)
+        if number:
+            self.log.info(
+                "{number} messages for {destination} wait longer: {why}",
+                number=number,
+                destination=destination,
+                why=reply.text,
+            )
+        return bool(number == DEFER_AT_ONCE)
