@@ -92,6 +92,8 @@ class Server:
     address: str | None = None
 
     def __str__(self) -> str:
+        if self.address is not None:
+            return f"{self.host}[{self.address}]:{self.port}"
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 

@@ -84,7 +84,7 @@ class RestingCase(SynchronousTestCase):
         """In which order a connection of now tries them."""
         return list(self.addresses.order(server, given or (A, B, C), REST))
 
-    def fail(self, *failed: IPv4Address, server: Server = NAME) -> None:
+    def down(self, *failed: IPv4Address, server: Server = NAME) -> None:
         """They cannot be used, a second apart."""
         for address in failed:
             self.addresses.failed(server, address.host, REST, "refused")
@@ -100,7 +100,7 @@ class RestingTests(RestingCase):
 
     def test_rests(self) -> None:
         """Last, for this server only; the log says so once."""
-        self.fail(A, A)
+        self.down(A, A)
         self.assertEqual(self.order(), [B, C, A])
         self.assertEqual(self.order(server=OTHER), [A, B, C])
         self.assertEqual(self.addresses.resting, ["mail.example[192.0.2.1]:25"])
@@ -108,7 +108,7 @@ class RestingTests(RestingCase):
 
     def test_over(self) -> None:
         """One connection begins with it when its rest is over; for the others it rests on."""
-        self.fail(B)
+        self.down(B)
         self.clock.advance(58.5)
         self.assertEqual(self.order(), [A, C, B])
         self.clock.advance(0.5)
@@ -119,7 +119,7 @@ class RestingTests(RestingCase):
 
     def test_back(self) -> None:
         """It is back when a connection is ready; the log says so once."""
-        self.fail(A)
+        self.down(A)
         self.addresses.reached(NAME, A.host)
         self.addresses.reached(NAME, A.host)
         self.addresses.reached(OTHER, A.host)
@@ -128,10 +128,10 @@ class RestingTests(RestingCase):
 
     def test_fails_again(self) -> None:
         """It rests as long again, in silence."""
-        self.fail(A)
+        self.down(A)
         self.clock.advance(59)
         self.assertEqual(self.order(), [A, B, C])
-        self.fail(A)
+        self.down(A)
         self.clock.advance(58.5)
         self.assertEqual(self.order(), [B, C, A])
         self.assertEqual(len(self.lines), 1)
@@ -146,7 +146,7 @@ class BoundedTests(RestingCase):
 
     def test_back(self) -> None:
         """Nothing of a name whose addresses are all back."""
-        self.fail(A, B)
+        self.down(A, B)
         self.addresses.reached(NAME, A.host)
         self.assertEqual(self.kept(), 1)
         self.addresses.reached(NAME, B.host)
@@ -154,7 +154,7 @@ class BoundedTests(RestingCase):
 
     def test_lost_by_the_name(self) -> None:
         """Nothing of an address that the name has no more."""
-        self.fail(A, B)
+        self.down(A, B)
         self.assertEqual(self.order(B, C), [C, B])
         self.assertEqual(self.addresses.resting, ["mail.example[192.0.2.2]:25"])
         self.assertEqual(self.order(C, V), [C, V])
@@ -162,13 +162,13 @@ class BoundedTests(RestingCase):
 
     def test_one_address_left(self) -> None:
         """Nothing of a name that has one."""
-        self.fail(A)
+        self.down(A)
         self.assertEqual(self.order(A), [A])
         self.assertEqual(self.kept(), 0)
 
     def test_not_resolved(self) -> None:
         """A resolver that knows nothing for once changes nothing."""
-        self.fail(A)
+        self.down(A)
         self.assertEqual(list(self.addresses.order(NAME, (), REST)), [])
         self.assertEqual(self.order(), [B, C, A])
 
@@ -176,8 +176,8 @@ class BoundedTests(RestingCase):
         """So many names; the one that came first makes room."""
         with mock.patch.object(addresses, "MOST_NAMES", 2):
             for number in range(3):
-                self.fail(A, server=Server(f"n{number}.example", 25, "gateway.example"))
-            self.fail(B, server=Server("n2.example", 25, "gateway.example"))
+                self.down(A, server=Server(f"n{number}.example", 25, "gateway.example"))
+            self.down(B, server=Server("n2.example", 25, "gateway.example"))
         self.assertEqual(
             self.addresses.resting,
             [

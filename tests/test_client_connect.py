@@ -69,6 +69,24 @@ class ConnectTests(ConnectCase):
         host, port, _, timeout, bind = self.reactor.tcpClients[0]
         self.assertEqual((host, port, timeout, bind), ("192.0.2.7", 2525, 30.0, None))
 
+    def test_looked_up_already(self) -> None:
+        """Where the address is given it is dialled, and the name is not resolved: it names."""
+        for ip in ("192.0.2.7", "2001:db8::7"):
+            resolver = self.reactor.nameResolver = SlowResolver()
+            connecting = self.connect(Server("mx.example.com", 25, "x.example", address=ip))
+            self.assertEqual(self.attempts()[-1], ip)
+            self.greet()
+            session = self.successResultOf(connecting)
+            self.assertEqual(session.peer_name, f"mx.example.com[{ip}]:25")
+            self.assertEqual(resolver.asked, [])
+
+    def test_looked_up_and_refused(self) -> None:
+        """A failure names both; no other address is tried."""
+        connecting = self.connect(Server("mx.example.com", 25, "x.example", address="192.0.2.7"))
+        self.refuse(Refused())
+        self.assertIn("mx.example.com[192.0.2.7]:25: ", self.why(connecting).detail)
+        self.assertEqual(self.attempts(), ["192.0.2.7"])
+
     def test_time_of_the_clock(self) -> None:
         """A deadline is one of the clock, whatever time the reactor has."""
         self.reactor.advance(1_000_000)

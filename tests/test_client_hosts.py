@@ -22,14 +22,15 @@ class HostsCase(SynchronousTestCase):
         self.clock = Clock()
         self.probes: list[tuple[Server, Deferred[object]]] = []
         self.hosts = RestingHosts(self.clock, self.probe)
+        self.given_up: list[Server] = []
 
     def probe(self, server: Server, next_hop: NextHop) -> "Deferred[object]":
         """Note it."""
-        probing: Deferred[object] = Deferred()
+        probing: Deferred[object] = Deferred(lambda _: self.given_up.append(server))
         self.probes.append((server, probing))
         return probing
 
-    def fail(self, *servers: Server, hop: NextHop = ALL) -> None:
+    def down(self, *servers: Server, hop: NextHop = ALL) -> None:
         """They cannot be reached, a second apart."""
         for server in servers:
             self.hosts.failed(server, hop, "refused")
@@ -45,7 +46,7 @@ class KeepTests(HostsCase):
 
     def test_forgotten(self) -> None:
         """They are forgotten with their timers; the others rest on."""
-        self.fail(A, B)
+        self.down(A, B)
         self.hosts.keep({B, C})
         self.assertEqual(list(self.hosts.resting), [B])
         self.clock.advance(60)
@@ -53,11 +54,10 @@ class KeepTests(HostsCase):
 
     def test_being_probed(self) -> None:
         """Its probe is given up, and nothing comes after it."""
-        self.fail(A)
+        self.down(A)
         self.clock.advance(60)
-        [(_, probing)] = self.probes
         self.hosts.keep(())
-        self.failureResultOf(probing)
+        self.assertEqual(self.given_up, [A])
         self.assertEqual((list(self.hosts.resting), self.clock.getDelayedCalls()), ([], []))
 
 
@@ -70,27 +70,27 @@ class OrderTests(HostsCase):
 
     def test_one_rests(self) -> None:
         """It comes last; another route that has it too knows as much."""
-        self.fail(A)
+        self.down(A)
         self.assertEqual(self.order(), [B, C, A])
         self.assertEqual(self.order(NextHop((A, C))), [C, A])
         self.assertEqual(self.order(NextHop((B, C))), [B, C])
 
     def test_alone(self) -> None:
         """A route's only server is tried, though it rests for another one."""
-        self.fail(A)
+        self.down(A)
         self.assertEqual(self.order(NextHop((A,))), [A])
 
     def test_all_rest(self) -> None:
         """The one that has rested longest first, and each failure puts one at the end."""
-        self.fail(B, A, C)
+        self.down(B, A, C)
         self.assertEqual(self.order(), [B, A, C])
-        self.fail(B)
+        self.down(B)
         self.assertEqual(self.order(), [A, C, B])
         self.assertEqual(list(self.hosts.resting), [A, C, B])
 
     def test_back(self) -> None:
         """Reached, it has its place again."""
-        self.fail(A, B)
+        self.down(A, B)
         self.hosts.reached(A)
         self.assertEqual(self.order(), [A, C, B])
         self.hosts.reached(C)
@@ -98,7 +98,7 @@ class OrderTests(HostsCase):
 
     def test_only_one(self) -> None:
         """Where there is no other one it does not rest."""
-        self.fail(A, hop=NextHop((A,)))
+        self.down(A, hop=NextHop((A,)))
         self.assertEqual(self.hosts.resting, [])
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
@@ -116,7 +116,7 @@ class ProbeTests(HostsCase):
 
     def test_after_the_rest(self) -> None:
         """One, after ``retry_dead_after``, however often it failed meanwhile."""
-        self.fail(A, A, A)
+        self.down(A, A, A)
         self.clock.advance(56)
         self.assertEqual(self.probes, [])
         self.clock.advance(1)
@@ -126,7 +126,7 @@ class ProbeTests(HostsCase):
 
     def test_success(self) -> None:
         """It is back, and nothing is left in the clock."""
-        self.fail(A)
+        self.down(A)
         self.clock.advance(60)
         self.assertEqual(self.order(), [B, C, A])
         self.end_probe()
@@ -135,7 +135,7 @@ class ProbeTests(HostsCase):
 
     def test_failure(self) -> None:
         """It rests on, its place among those that rest unchanged, and is probed again."""
-        self.fail(A, B)
+        self.down(A, B)
         self.clock.advance(58)
         self.fail_probe()
         self.assertEqual(self.order(), [C, A, B])
@@ -144,7 +144,7 @@ class ProbeTests(HostsCase):
 
     def test_fault(self) -> None:
         """A probe that breaks is logged, and not the last one."""
-        self.fail(A)
+        self.down(A)
         self.clock.advance(60)
         self.fail_probe(ZeroDivisionError())
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
@@ -153,9 +153,9 @@ class ProbeTests(HostsCase):
 
     def test_failed_while_probed(self) -> None:
         """A message that fails meanwhile makes no second probe."""
-        self.fail(A)
+        self.down(A)
         self.clock.advance(60)
-        self.fail(A)
+        self.down(A)
         self.clock.advance(600)
         self.assertEqual(len(self.probes), 1)
         self.fail_probe()
@@ -164,7 +164,7 @@ class ProbeTests(HostsCase):
 
     def test_reached_while_probed(self) -> None:
         """One that a message reaches meanwhile is not probed again."""
-        self.fail(A)
+        self.down(A)
         self.clock.advance(60)
         self.hosts.reached(A)
         self.fail_probe()
@@ -173,18 +173,18 @@ class ProbeTests(HostsCase):
 
     def test_reached_before(self) -> None:
         """One that a message reaches before is not probed at all."""
-        self.fail(A)
+        self.down(A)
         self.hosts.reached(A)
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_stop(self) -> None:
         """Timers and probes end, and none begins any more."""
-        self.fail(A)
+        self.down(A)
         self.clock.advance(59)
-        self.fail(B)
+        self.down(B)
         self.assertEqual(len(self.probes), 1)
         self.hosts.stop()
         self.assertTrue(self.probes[0][1].called)
-        self.fail(C)
+        self.down(C)
         self.assertEqual(self.clock.getDelayedCalls(), [])
         self.assertEqual(self.flushLoggedErrors(CancelledError), [])

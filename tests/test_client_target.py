@@ -11,6 +11,7 @@ from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublish
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
+from smtpforward.client.rests import PassingRests
 from smtpforward.client.slots import OwnSlots
 from smtpforward.client.target import ForwardTarget
 from smtpforward.interfaces import IDeliver
@@ -287,6 +288,17 @@ class NewRoutesTests(TargetCase):
         self.adopt(NextHop((SERVER,)), renewed=[SERVER.tls])
         self.assertEqual(wire.sent(), b"QUIT\r\n")
 
+    def test_renewed_alone(self) -> None:
+        """Without routes it is the connections alone: the pool stays, and keeps new ones."""
+        wire = self.idle()
+        self.target.renew([TLS.REQUIRED])
+        self.assertEqual(self.counts(), [{"idle": 1}])
+        self.target.renew([SERVER.tls])
+        self.assertEqual(wire.sent(), b"QUIT\r\n")
+        wire.lose()
+        self.idle()
+        self.assertEqual(self.counts(), [{"idle": 1}])
+
     def test_resting(self) -> None:
         """A server of no route does not rest."""
         self.deliver(make_job(servers=BOTH))
@@ -306,6 +318,19 @@ class NewRoutesTests(TargetCase):
 
 class ServersTests(TargetCase):
     """Several servers, in order, as long as none was reached."""
+
+    def test_rests_of_another_kind(self) -> None:
+        """What keeps the rests may be given; with those that pass there is no probe."""
+        target = ForwardTarget(self.connector, self.reactor, hosts=PassingRests(self.reactor))
+        self.target = target
+        delivery = self.deliver(make_job(servers=BOTH))
+        self.refuse(Refused())
+        self.answer(self.greet())
+        self.assertEqual(self.events(delivery), [Event.ACCEPTED])
+        self.assertEqual(list(target.hosts.resting), [SERVER])
+        self.reactor.advance(60)
+        self.assertEqual(self.attempts(), [SERVER.host, OTHER_SERVER.host])
+        self.assertEqual(list(target.hosts.resting), [])
 
     def test_next_one(self) -> None:
         """A failed connect moves on."""

@@ -6,11 +6,13 @@ from typing import Any
 from attrs import evolve
 from twisted.internet.defer import Deferred
 
+from smtpforward.client import connect
 from smtpforward.client.connect import CLEAR_FOR
 from smtpforward.client.errors import ConnectFailed
 from smtpforward.client.session import BackendSession
 from smtpforward.config.settings import Certificate
 from smtpforward.job import TLS, Credentials, Event, Server
+from smtpforward.net import tls as net_tls
 from tests.clientsupport import GREETING, SERVER, Resolver, make_job
 from tests.clienttls import (
     CA,
@@ -249,6 +251,14 @@ class FallBackTests(ClientTLSCase):
         wire.says(GREETING)
         self.assertEqual(wire.says(OFFERS), STARTTLS)
 
+    def test_bounded(self) -> None:
+        """So many are remembered; the one that failed the longest ago is forgotten first."""
+        self.patch(connect, "MOST_CLEAR", 2)
+        clear = self.connector.clear
+        for name in ("a", "b", "a", "c"):
+            clear.add((name, 25))
+        self.assertEqual([name for name in "abc" if (name, 25) in clear], ["a", "c"])
+
     def test_of_one_server(self) -> None:
         """Another port is another server."""
         self.fail_handshake()
@@ -322,21 +332,22 @@ class RequiredTests(ClientTLSCase):
         self.successResultOf(self.connecting)
 
     def test_by_name(self) -> None:
-        """A host that has a name is verified by it, and asked for by it."""
+        """A host that has a name is verified by it, and asked for by it, looked up or not."""
         asked: list[str] = []
         self.backend.sni_callback = lambda _, name, __: asked.append(name)
-        self.connecting = self.connector.connect(
-            Server(NAME, 25, SERVER.helo, tls=TLS.REQUIRED), make_job()
-        )
-        self.reactor.advance(1)
-        wire = self.accept()
-        wire.says(GREETING)
-        wire.says(OFFERS)
-        wire.protocol.dataReceived(READY)
-        self.assertEqual(wire.shake(), EHLO)
-        wire.says_inside(INSIDE)
-        self.successResultOf(self.connecting)
-        self.assertEqual(asked, [NAME])
+        for ip in (None, "192.0.2.9"):
+            server = Server(NAME, 25, SERVER.helo, tls=TLS.REQUIRED, address=ip)
+            self.connecting = self.connector.connect(server, make_job())
+            self.reactor.advance(1)
+            wire = self.accept()
+            wire.says(GREETING)
+            wire.says(OFFERS)
+            wire.protocol.dataReceived(READY)
+            self.assertEqual(wire.shake(), EHLO)
+            wire.says_inside(INSIDE)
+            self.successResultOf(self.connecting)
+        self.assertEqual(asked, [NAME, NAME])
+        self.assertEqual(self.attempts()[-1], "192.0.2.9")
 
     def test_wrong(self) -> None:
         """Each bad certificate: nothing is said inside, and the log gets to know why."""
@@ -468,15 +479,19 @@ class SessionReuseTests(ClientTLSCase):
 
     def reused(self, first: TLS, second: TLS, **more: Any) -> bool:
         """Whether the second connection's handshake was short."""
-        for tls in (first, second):
-            self.connecting = self.connector.connect(server(tls, **more), make_job())
-            wire = self.accept()
-            wire.says(GREETING)
-            wire.says(OFFERS)
-            wire.protocol.dataReceived(READY)
-            self.assertEqual(wire.shake(), EHLO)
-            wire.says_inside(INSIDE)
-            self.successResultOf(self.connecting)
+        self.takes_up(first, **more)
+        return self.takes_up(second, **more)
+
+    def takes_up(self, policy: TLS, **more: Any) -> bool:
+        """Whether the next connection's handshake is short."""
+        self.connecting = self.connector.connect(server(policy, **more), make_job())
+        wire = self.accept()
+        wire.says(GREETING)
+        wire.says(OFFERS)
+        wire.protocol.dataReceived(READY)
+        self.assertEqual(wire.shake(), EHLO)
+        wire.says_inside(INSIDE)
+        self.successResultOf(self.connecting)
         return bool(wire.inside.session_reused)
 
     def test_reused(self) -> None:
@@ -485,6 +500,15 @@ class SessionReuseTests(ClientTLSCase):
         self.backend.maximum_version = ssl.TLSVersion.TLSv1_2
         self.use(TRUSTING)
         self.assertTrue(self.reused(TLS.REQUIRED, TLS.REQUIRED))
+
+    def test_bounded(self) -> None:
+        """So many are kept; the one of the backend that was used longest ago goes first."""
+        self.patch(net_tls, "MOST_SESSIONS", 2)
+        for port in (25, 26, 25, 27):
+            self.takes_up(TLS.REQUIRED, port=port)
+        # Asked for in this order: what is not known is added, and takes another's place.
+        known = [port for port in (25, 27, 26) if self.takes_up(TLS.REQUIRED, port=port)]
+        self.assertEqual(known, [25, 27])
 
     def test_not_from_unverified(self) -> None:
         """One that was not verified is not taken up where it must be."""

@@ -31,6 +31,7 @@ from smtpforward.net.clock import Clock
 from smtpforward.net.tls import ClientContexts
 
 CLEAR_FOR = 600.0
+MOST_CLEAR = 10_000
 
 
 class Purpose(Protocol):
@@ -95,7 +96,7 @@ class BackendFactory(smtp.ESMTPSenderFactory):
 class ClearPlaces(Fact):
     """The backends whose TLS has failed of late, where it was merely offered, by host and port.
 
-    Worker processes tell each other.
+    Worker processes tell each other. Bounded: the one that failed the longest ago is forgotten.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -109,7 +110,10 @@ class ClearPlaces(Fact):
 
     def hear(self, place: tuple[str, int]) -> None:  # type: ignore[override]
         """One of the worker processes has failed there."""
+        self._until.pop(place, None)
         self._until[place] = self._clock.seconds() + CLEAR_FOR
+        if len(self._until) > MOST_CLEAR:
+            del self._until[next(iter(self._until))]
 
     def forget(self) -> None:
         """Try TLS again everywhere."""
@@ -207,7 +211,8 @@ class Connector:
     def _open(
         self, server: Server, purpose: Purpose, security: Security
     ) -> "Deferred[BackendSession]":
-        if isIPAddress(server.host) or isIPv6Address(server.host):
+        host = server.host
+        if server.address is not None or isIPAddress(host) or isIPv6Address(host):
             return self._attempt(server, purpose, security)
         rest, deadline = purpose.next_hop.retry_dead_after, purpose.deadline
         dial = Dial(self._reactor, self.addresses, server, rest, deadline, self._clock)
@@ -259,11 +264,11 @@ class Connector:
 
     def _endpoint(self, server: Server, seconds: float, dial: Dial | None) -> Any:
         bind = (server.bind, 0) if server.bind else None
-        where = (server.host, server.port)
+        host, port = server.address or server.host, server.port
         if dial is not None:
-            return HostnameEndpoint(dial, *where, timeout=seconds, bindAddress=bind)
-        kind = TCP4ClientEndpoint if isIPAddress(server.host) else TCP6ClientEndpoint
-        return kind(self._reactor, *where, timeout=seconds, bindAddress=bind)
+            return HostnameEndpoint(dial, host, port, timeout=seconds, bindAddress=bind)
+        kind = TCP4ClientEndpoint if isIPAddress(host) else TCP6ClientEndpoint
+        return kind(self._reactor, host, port, timeout=seconds, bindAddress=bind)
 
 
 def _give_up(

@@ -14,14 +14,14 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from smtpforward.client.errors import ConnectFailed
-from smtpforward.facts import Fact
+from smtpforward.client.rests import Rests
 from smtpforward.job import NextHop, Server
 from smtpforward.net.clock import Clock
 
 Probe = Callable[[Server, NextHop], "Deferred[object]"]
 
 
-class RestingHosts(Fact):
+class RestingHosts(Rests):
     """The servers that could not be reached.
 
     :param probe: opens and closes a connection; fails when the server still cannot be reached.

@@ -202,7 +202,7 @@ class BackendSession(Opening):
         if octets is None:
             self.transport.write(exchange.ask())
             self._await_reply()
-        else:
+        elif self._job.may_send is None or self._is_allowed(self._job):
             self.transport.write(b"BDAT %d LAST\r\n%b" % (len(octets), octets))
             self._out(exchange)
 
@@ -210,6 +210,8 @@ class BackendSession(Opening):
         assert self._job is not None, "busy means that there is one"
         content = self._job.content
         if content.spooled:
+            if not self._is_allowed(self._job):
+                return
             self._await_reply()
             producer = BodyProducer(
                 self.transport, content.wire(), self._await_reply, self._send_dot, self._unreadable
@@ -226,6 +228,9 @@ class BackendSession(Opening):
                 # A reply has begun, and whatever it says, it is none to the dot.
                 self._await_reply()
                 return
+            job = self._job
+            if job is not None and job.may_send is not None and not self._is_allowed(job):
+                return
             self.transport.write(b"".join((*pieces, END_OF_DATA)))
             self._out(exchange)
 
@@ -233,6 +238,13 @@ class BackendSession(Opening):
         exchange.dot_sent()
         self._sent = self._clock.seconds()
         self._watch.arm(self._timeouts.dot)
+
+    def _is_allowed(self, job: Job) -> bool:
+        """Whether the message may still leave; where not, the connection is closed."""
+        if job.may_send is None or job.may_send():
+            return True
+        self._lost(Event.NOT_ALLOWED, "what allowed the hand-over has ended: nothing was sent")
+        return False
 
     def _unreadable(self, error: OSError) -> None:
         self._lost(Event.FAULT, f"cannot read the spooled message: {error}")

@@ -20,6 +20,7 @@ from smtpforward.client.connect import Connector
 from smtpforward.client.errors import ConnectFailed
 from smtpforward.client.hosts import RestingHosts
 from smtpforward.client.pool import Pool
+from smtpforward.client.rests import Rests
 from smtpforward.client.session import BackendSession
 from smtpforward.client.slots import Slots, own_slots
 from smtpforward.client.waiters import Life
@@ -50,6 +51,7 @@ class ForwardTarget:
 
     :param connector: opens connections.
     :param slots: from a backend and its ``max_connections`` to how many this process may open.
+    :param hosts: what keeps which servers rest; without it they are probed.
     :ivar hosts: which servers rest.
     """
 
@@ -60,13 +62,14 @@ class ForwardTarget:
         connector: Connector,
         clock: Clock,
         slots: Callable[[Server, int], Slots] = own_slots,
+        hosts: Rests | None = None,
     ) -> None:
         self.connector = connector
         self._slots = slots
         self._clock = clock
         self._pools: dict[Server, Pool[BackendSession]] = {}
         self._bounds: dict[Server, PoolBounds] | None = None
-        self.hosts = RestingHosts(clock, self._probe)
+        self.hosts: Rests = hosts or RestingHosts(clock, self._probe)
         self._life = Life.OPEN
         self._ends: list[Deferred[None]] = []
 
@@ -108,14 +111,19 @@ class ForwardTarget:
         hops = list(next_hops)
         self._bounds = {server: hop.bounds for hop in hops for server in hop.servers}
         self.hosts.keep(self._bounds)
+        self.renew(renewed)
         for server, pool in list(self._pools.items()):
-            if server.tls in renewed:
-                pool.renew()
             bounds = self._bounds.get(server)
             if bounds is None:
                 pool.wind_down()
             elif self._life is Life.OPEN:
                 pool.adjust(bounds)
+
+    def renew(self, policies: Container[TLS]) -> None:
+        """Use no present connection of servers with these TLS policies for another message."""
+        for server, pool in list(self._pools.items()):
+            if server.tls in policies:
+                pool.renew()
 
     def _emptied(self, server: Server) -> None:
         self._pools.pop(server, None)

@@ -36,6 +36,9 @@ VERSIONS = {
     "TLSv1.3": TLSVersion.TLSv1_3,
 }
 
+# Of backends; the one that was used longest ago is forgotten.
+MOST_SESSIONS = 1000
+
 # OpenSSL's codes, in words: "certificate has expired", "self signed cert in chain".
 PROBLEMS = {
     code: name.removeprefix("ERR_").lower().replace("_", " ").replace("cert ", "certificate ")
@@ -191,7 +194,10 @@ class ConnectionCreator:
     def keep_session(self) -> None:
         """Let later connections take up this one's session."""
         if self._connection is not None:
+            self._sessions.pop(self._key, None)
             self._sessions[self._key] = self._connection.get_session()
+            if len(self._sessions) > MOST_SESSIONS:
+                del self._sessions[next(iter(self._sessions))]
 
     @property
     def version(self) -> str:

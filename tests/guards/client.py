@@ -35,6 +35,10 @@ def _chunk(test: str, file: str, before: str, after: str) -> Guard:
     return Guard(f"tests.test_client_chunks.ChunkTests.{test}", file, before, after)
 
 
+def _allowed(test: str, before: str, after: str) -> Guard:
+    return Guard(f"tests.test_client_allowed.NotAllowedTests.{test}", SESSION, before, after)
+
+
 def _pool(test: str, file: str, before: str, after: str) -> Guard:
     return Guard(f"tests.test_traps_pools.{test}", file, before, after)
 
@@ -406,4 +410,58 @@ GUARDS = [
     ),
     _strict("test_not_strict", "strict = job.next_hop.strict_8bit and b", "strict = b"),
     _strict("test_offered", 'strict_8bit and b"8BITMIME" not in self.extensions', "strict_8bit"),
+    # What allowed the hand-over has ended.
+    _allowed(
+        "test_data",
+        "if job is not None and job.may_send is not None and not self._is_allowed(job):",
+        "if False:",
+    ),
+    _allowed(
+        "test_chunk", "elif self._job.may_send is None or self._is_allowed(self._job):", "else:"
+    ),
+    _allowed(
+        "test_spooled", "            if not self._is_allowed(self._job):", "            if 0:"
+    ),
+    _allowed(
+        "test_while_the_message_is_sent",
+        "if job is not None and job.may_send is not None and not self._is_allowed(job):",
+        "if pieces and job is not None and not self._is_allowed(job):",
+    ),
+    Guard(
+        "tests.test_client_hosts.KeepTests.test_being_probed",
+        "smtpforward/client/hosts.py",
+        "            if probing is not None:\n                probing.cancel()\n",
+        "            pass\n",
+    ),
+    # Servers that were looked up, and as many of them as there are.
+    Guard(
+        "tests.test_client_connect.ConnectTests.test_looked_up_already",
+        CONNECT,
+        "if server.address is not None or isIPAddress(host)",
+        "if isIPAddress(host)",
+    ),
+    Guard(
+        "tests.test_client_tls.FallBackTests.test_bounded",
+        CONNECT,
+        "if len(self._until) > MOST_CLEAR:",
+        "if False:",
+    ),
+    Guard(
+        "tests.test_client_tls.SessionReuseTests.test_bounded",
+        "smtpforward/net/tls.py",
+        "if len(self._sessions) > MOST_SESSIONS:",
+        "if False:",
+    ),
+    Guard(
+        "tests.test_client_rests.PassingRestsTests.test_bounded",
+        "smtpforward/client/rests.py",
+        "if len(self._rests) > self._most:",
+        "if False:",
+    ),
+    Guard(
+        "tests.test_client_rests.PassingRestsTests.test_passes",
+        "smtpforward/client/rests.py",
+        "if rest is not None and rest.until <= self._clock.seconds():",
+        "if False:",
+    ),
 ]
