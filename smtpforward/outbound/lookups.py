@@ -42,6 +42,7 @@ from smtpforward.outbound.records import (
 
 TRIES = (3, 5, 10)  # seconds that each server gets, in each round
 WITHIN = 20.0
+TCP_WITHIN = 10.0
 FAILED_FOR = 5.0
 MOST_KEPT = 10_000
 AT_ONCE = 100
@@ -193,8 +194,19 @@ def _no_such_name_for(error: DNSNameError) -> float:
     return keep_no(authority) or SHORTEST
 
 
-class SystemResolver(Resolver):
+class StubResolver(Resolver):
     """Twisted's, which can end: it leaves a timer and its TCP connections."""
+
+    def queryTCP(self, queries: Any, timeout: float = TCP_WITHIN) -> "Deferred[dns.Message]":
+        """Twisted's keeps the connection, which occupies some servers as long as it is open."""
+        asking: Deferred[dns.Message] = super().queryTCP(queries, timeout)
+        return asking.addBoth(self._close_unused)
+
+    def _close_unused(self, result: Any) -> Any:
+        for connection in [one for one in self.connections if not one.liveMessages]:
+            self.connections.remove(connection)
+            connection.transport.loseConnection()
+        return result
 
     def stop(self) -> None:
         """Read the system's file no more; close what is open."""
@@ -219,8 +231,8 @@ def lookups_at(
     """
     resolv, names = system
     if nameservers:
-        own = SystemResolver(servers=list(nameservers), timeout=tries, reactor=reactor)
+        own = StubResolver(servers=list(nameservers), timeout=tries, reactor=reactor)
         return Lookups(own, clock, own.stop)
-    own = SystemResolver(resolv, timeout=tries, reactor=reactor)
+    own = StubResolver(resolv, timeout=tries, reactor=reactor)
     chain: IResolver = resolve.ResolverChain([hosts.Resolver(names.encode()), own])
     return Lookups(chain, clock, own.stop)

@@ -11,6 +11,8 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import TestCase
 
 from tests.peers.backend import ScriptedBackend
+from tests.peers.dns import NameServer
+from tests.peers.dnsmasq import Dnsmasq
 from tests.peers.exim import Exim
 from tests.peers.gateway import Gateway
 from tests.peers.postfix import Postfix
@@ -71,6 +73,18 @@ class PeerTestCase(TestCase):
         )
         self.stop_later(exim.stop)
         return await exim.ready()
+
+    def name_server(self) -> NameServer:
+        """A name server that knows nothing yet."""
+        server = NameServer()
+        self.stop_later(server.stop)
+        return server
+
+    async def dnsmasq(self, *options: str) -> Dnsmasq:
+        """A running one: see there."""
+        dnsmasq = Dnsmasq(self.folder(), *options)
+        self.stop_later(dnsmasq.stop)
+        return await dnsmasq.ready()
 
     def backend(self, script: Script | Callable[[int], Script] | None = None) -> ScriptedBackend:
         """A scripted backend."""
