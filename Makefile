@@ -15,7 +15,7 @@ TRIAL := -m twisted.trial
 UNIT_TESTS = $(shell find tests -name 'test_*.py' -not -path 'tests/integration/*')
 TESTS ?= tests
 PEERS := postfix swaks libnet-ssleay-perl openssl dovecot-core \
-	curl msmtp nmap dnsmasq-base
+	curl msmtp nmap dnsmasq-base mutt mailutils
 MACHINES := tests.test_fuzz_edge tests.test_fuzz_forwarding tests.test_fuzz_corpus \
 	tests.test_client_pool tests.test_client_exchange
 SEED ?=

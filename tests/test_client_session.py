@@ -11,6 +11,7 @@ from twisted.mail import smtp
 
 from smtpforward.client.session import CLOSE_DEADLINE, MAX_REFUSALS, Phase
 from smtpforward.content import Content
+from smtpforward.envelope import Envelope, Recipient
 from smtpforward.job import Event, Job, PoolBounds, Stage, Timeouts
 from tests.clientsupport import (
     GREETING,
@@ -433,6 +434,35 @@ class Strict8BitTests(SessionCase):
             self.assertEqual(self.send(evolve(self.strict(), content=content)), b"")
         self.assertEqual(self.events(), [Event.FAULT])
         self.assertEqual(self.owner.heard, ["idle"])
+
+
+class DsnTests(SessionCase):
+    """Whether a backend was told what the sender wants to hear of (RFC 3461)."""
+
+    DSN_EHLO = b"250-backend.example\r\n250-PIPELINING\r\n250 DSN\r\n"
+
+    def told(self, ehlo: bytes, *parameters: dict[bytes, bytes]) -> list[bool]:
+        """Per recipient, after the message was taken."""
+        self.opened(ehlo)
+        job = make_job(len(parameters))
+        pairs = zip(job.envelope.recipients, parameters, strict=True)
+        asking = tuple(Recipient(recipient.address, given) for recipient, given in pairs)
+        self.send(evolve(job, envelope=Envelope(job.envelope.sender, asking)))
+        self.wire.says(OK, *(OK for _ in parameters))
+        self.wire.says(GO)
+        self.wire.says(OK)
+        self.assertEqual(self.events(), [Event.ACCEPTED] * len(parameters))
+        return [outcome.dsn for outcome in self.outcomes[0]]
+
+    def test_told(self) -> None:
+        """A backend with DSN, for those recipients for whom something was asked."""
+        asked = {b"NOTIFY": b"SUCCESS"}
+        self.assertEqual(self.told(self.DSN_EHLO, asked, {}, asked), [True, False, True])
+
+    def test_not_told(self) -> None:
+        """One without DSN."""
+        asked = {b"NOTIFY": b"SUCCESS"}
+        self.assertEqual(self.told(PIPELINING_EHLO, asked, {}), [False, False])
 
 
 class Utf8Tests(SessionCase):

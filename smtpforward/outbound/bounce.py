@@ -17,7 +17,7 @@ from smtpforward.envelope import NULL_SENDER, Address, Envelope, Recipient
 from smtpforward.outbound.entry import Message
 from smtpforward.outbound.explanation import explanation, subject
 from smtpforward.outbound.notify import Action, Report
-from smtpforward.outbound.parts import as_text, flat, report_of, text_part
+from smtpforward.outbound.parts import report, text_part
 from smtpforward.outbound.returned import Kind, returned
 from smtpforward.outbound.status import status_part
 from smtpforward.outbound.wording import date
@@ -57,7 +57,7 @@ def compose(
     to = sender.in_ascii() or sender
     headers = [
         ("From", f"Mail Delivery System <MAILER-DAEMON@{me}>"),
-        ("To", as_text(to.path)),
+        ("To", to.path.decode("utf-8")),
         ("Subject", subject(reports)),
         ("Date", date(now)),
         ("Message-ID", f"<{id}@{me}>"),
@@ -65,13 +65,13 @@ def compose(
         ("Auto-Submitted", "auto-replied"),
         ("MIME-Version", "1.0"),
     ]
-    mail = flat(report_of(headers, parts, id))
+    mail = report(headers, parts, id)
     return Notice(_envelope(to, mail), Content.from_plain(mail))
 
 
 def _may_return_whole(message: Message, reports: Sequence[Report]) -> bool:
     """RET speaks of failures; other notices return the header only (RFC 3461 4.3)."""
-    failed = any(report.action is Action.FAILED for report in reports)
+    failed = any(one.action is Action.FAILED for one in reports)
     return failed and message.envelope.parameters.get(b"RET", b"").upper() != b"HDRS"
 
 

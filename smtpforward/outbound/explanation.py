@@ -32,18 +32,15 @@ def explanation(message: Message, me: str, reports: Iterable[Report], coda: str)
 
     :param coda: what is said at the end of what is returned of the message, if anything.
     """
-    paragraphs = [
-        wrapped(
-            f"This is the mail gateway {me}. It took a message from you on {date(message.received)},"
-            f" and gave it the id {message.id}.",
-            "",
-            "",
-        )
-    ]
+    begun = (
+        f"This is the mail gateway {me}. It took a message from you on"
+        f" {date(message.received)}, and gave it the id {message.id}."
+    )
+    paragraphs = [wrapped(begun)]
     for alike in _grouped(reports):
         paragraphs += _told(alike)
     if coda:
-        paragraphs.append(wrapped(coda, "", ""))
+        paragraphs.append(coda)
     return "\r\n\r\n".join(paragraphs).encode() + b"\r\n"
 
 
@@ -64,9 +61,9 @@ def _told(alike: Sequence[Report]) -> list[str]:
     return [
         _HAPPENED[first.action],
         names,
-        wrapped(_who_said(first), "", ""),
+        wrapped(_who_said(first)),
         words,
-        wrapped(_what_next(first), "", ""),
+        wrapped(_what_next(first)),
     ]
 
 

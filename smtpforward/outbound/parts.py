@@ -1,20 +1,33 @@
-"""The MIME parts of a notification (RFC 2045), made of bytes that have CRLF as their only line end.
+"""The MIME parts of a notification (RFC 2045), put together from bytes.
 
-The policy of ``email`` is the one that leaves a header as it stands: the others fold it anew, and
-encode a long word of ASCII, which an address or an id does not survive.
+``email`` does not do it: what it writes is not the original byte for byte once that holds 8-bit
+bytes, and it encodes long words of ASCII, such as an id, which then are others.
+
+Rules: CRLF is the only line end, everything ends with one, and no line is longer than ``MAX_LINE``.
 """
 
 import binascii
 from collections.abc import Iterable, Sequence
-from email.generator import BytesGenerator
-from email.message import Message as Part
-from email.policy import compat32
-from io import BytesIO
+
+from attrs import frozen
 
 MAX_LINE = 998  # octets without the CRLF (RFC 5322 2.1.1)
-_POLICY = compat32.clone(linesep="\r\n", max_line_length=None)
 
 Fields = Iterable[tuple[str, str]]
+
+
+@frozen
+class Part:
+    """A part with its body as it is encoded."""
+
+    kind: str
+    encoding: str
+    body: bytes
+
+    def flat(self) -> bytes:
+        """Header and body."""
+        fields = (("Content-Type", self.kind), ("Content-Transfer-Encoding", self.encoding))
+        return header(fields) + b"\r\n" + self.body
 
 
 def is_mail(data: bytes) -> bool:
@@ -24,70 +37,41 @@ def is_mail(data: bytes) -> bool:
 
 def text_part(subtype: str, text: bytes) -> Part:
     """A text of any bytes: as it is where it is ASCII and may be, else quoted-printable."""
+    kind = f"text/{subtype}; charset={_charset(text)}"
     if text.isascii() and is_mail(text):
-        return as_it_is(f"text/{subtype}; charset=us-ascii", text)
-    part = _part(f"text/{subtype}; charset={_charset(text)}", "quoted-printable")
-    part.set_payload(as_text(binascii.b2a_qp(text)))
-    return part
+        return Part(kind, "7bit", text)
+    return Part(kind, "quoted-printable", binascii.b2a_qp(text))
 
 
 def as_it_is(kind: str, data: bytes) -> Part:
     """Data that :func:`is_mail`."""
-    part = _part(kind, "7bit" if data.isascii() else "8bit")
-    part.set_payload(as_text(data))
-    return part
+    return Part(kind, "7bit" if data.isascii() else "8bit", data)
 
 
-def groups_part(kind: str, groups: Iterable[Fields]) -> Part:
-    """Groups of header fields, an empty line after each; all ASCII."""
-    part = _part(kind, "7bit")
-    part.set_payload([_with_fields(Part(), group) for group in groups])
-    return part
+def header(fields: Fields) -> bytes:
+    """Header fields; a line end in a value is one that folds it."""
+    return "".join(f"{name}: {value}\r\n" for name, value in fields).encode()
 
 
-def report_of(headers: Fields, parts: Sequence[Part], name: str) -> Part:
-    """The multipart/report (RFC 6522 3) of ``parts``, which are in no way changed.
+def report(fields: Fields, parts: Sequence[Part], name: str) -> bytes:
+    """A mail that is a multipart/report (RFC 6522 3) of ``parts``.
 
     :param name: what the line between them is called after; where it stands in one of them, it gets
         longer until it does not.
     """
-    held = b"".join(map(flat, parts))
-    boundary = f"=_{name}"
-    while boundary.encode("ascii") in held:
-        boundary += "_"
-    report = _with_fields(Part(), headers)
-    report["Content-Type"] = (
-        f'multipart/report; report-type=delivery-status;\r\n boundary="{boundary}"'
-    )
-    report["Content-Transfer-Encoding"] = "7bit" if held.isascii() else "8bit"
-    for part in parts:
-        report.attach(part)
-    return report
-
-
-def flat(part: Part) -> bytes:
-    """A part with all that is in it, as it goes into a mail."""
-    written = BytesIO()
-    BytesGenerator(written, mangle_from_=False, policy=_POLICY).flatten(part)
-    return written.getvalue()
-
-
-def as_text(data: bytes) -> str:
-    """Bytes as ``email`` has them, in a header or a body that is not to be encoded."""
-    return data.decode("ascii", "surrogateescape")
-
-
-def _part(kind: str, encoding: str) -> Part:
-    return _with_fields(Part(), (("Content-Type", kind), ("Content-Transfer-Encoding", encoding)))
-
-
-def _with_fields(part: Part, fields: Fields) -> Part:
-    for name, value in fields:
-        part[name] = value
-    return part
+    flat = [part.flat() for part in parts]
+    boundary = f"=_{name}".encode("ascii")
+    while any(boundary in part for part in flat):
+        boundary += b"_"
+    kind = f'multipart/report; report-type=delivery-status;\r\n boundary="{boundary.decode()}"'
+    encoding = "7bit" if all(map(bytes.isascii, flat)) else "8bit"
+    body = b"".join(b"--%b\r\n%b\r\n" % (boundary, part) for part in flat)
+    return header(fields) + Part(kind, encoding, b"%b--%b--\r\n" % (body, boundary)).flat()
 
 
 def _charset(text: bytes) -> str:
+    if text.isascii():
+        return "us-ascii"
     try:
         text.decode("utf-8")
     except UnicodeDecodeError:

@@ -8,12 +8,11 @@ header, up to ``MAX_HEADER`` bytes, encoded where it must be. No more than that 
 
 import enum
 import re
-from email.message import Message as Part
 
 from attrs import frozen
 
 from smtpforward.content import Content
-from smtpforward.outbound.parts import as_it_is, is_mail, text_part
+from smtpforward.outbound.parts import Part, as_it_is, is_mail, text_part
 
 MAX_WHOLE = 50 * 1024
 MAX_HEADER = 64 * 1024

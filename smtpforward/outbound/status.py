@@ -8,15 +8,12 @@ parse is left out.
 import ipaddress
 import re
 from collections.abc import Iterable
-from email.message import Message as Part
 
 from smtpforward.envelope import Recipient
 from smtpforward.outbound.entry import Message
 from smtpforward.outbound.notify import Action, Report
-from smtpforward.outbound.parts import groups_part
+from smtpforward.outbound.parts import Part, header
 from smtpforward.outbound.wording import MAX_WORD, address_in_ascii, date, in_ascii, said, wrapped
-
-Fields = list[tuple[str, str]]
 
 _XTEXT = re.compile(rb"(?:[\x21-\x2a\x2c-\x3c\x3e-\x7e]|\+[0-9A-Fa-f]{2})*")
 _ENCODED = re.compile(rb"\+([0-9A-Fa-f]{2})")
@@ -29,10 +26,10 @@ _CLASS = {Action.FAILED: "5", Action.DELAYED: "4", Action.DELIVERED: "2", Action
 def status_part(message: Message, me: str, reports: Iterable[Report]) -> Part:
     """The groups of fields, the message's own first."""
     groups = [of_message(message, me), *map(of_recipient, reports)]
-    return groups_part("message/delivery-status", groups)
+    return Part("message/delivery-status", "7bit", b"\r\n".join(map(header, groups)))
 
 
-def of_message(message: Message, me: str) -> Fields:
+def of_message(message: Message, me: str) -> list[tuple[str, str]]:
     """The fields that speak of the message (RFC 3464 2.2)."""
     fields = [("Reporting-MTA", f"dns; {me}")]
     envelope_id = decoded(message.envelope.parameters.get(b"ENVID", b""))
@@ -42,7 +39,7 @@ def of_message(message: Message, me: str) -> Fields:
     return fields
 
 
-def of_recipient(report: Report) -> Fields:
+def of_recipient(report: Report) -> list[tuple[str, str]]:
     """The fields that speak of one recipient (RFC 3464 2.3), in the RFC's order."""
     fields = [
         ("Original-Recipient", original_recipient(report.recipient)),

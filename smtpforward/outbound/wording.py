@@ -49,7 +49,7 @@ def _embedded(match: re.Match[str]) -> str:
     return rf"\x{{{ord(match[0]):02X}}}"
 
 
-def wrapped(text: str, first: str, rest: str) -> str:
+def wrapped(text: str, first: str = "", rest: str = "") -> str:
     """One paragraph in lines of ``WIDTH``, where its words allow; none is too long for a mail.
 
     :param first: what its first line begins with. ``rest``: the other ones.
