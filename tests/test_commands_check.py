@@ -7,11 +7,18 @@ from contextlib import redirect_stderr, redirect_stdout
 from twisted.trial.unittest import SynchronousTestCase
 
 from smtpforward.commands.main import main
+from smtpforward.config import store
 from tests.test_config_tls import PAIR
 
 
 class CommandCase(SynchronousTestCase):
     """Runs the command and keeps what it says."""
+
+    def setUp(self) -> None:
+        """A queue would lie in a folder of this test."""
+        folder = os.path.abspath(self.mktemp())
+        os.makedirs(folder)
+        self.patch(store, "DEFAULT_FILE", os.path.join(folder, "queue.sqlite3"))
 
     def run_main(self, *arguments: str) -> int:
         """The exit code; ``self.out`` and ``self.err`` are the lines."""

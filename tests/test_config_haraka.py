@@ -1,5 +1,7 @@
 """Directories as Haraka's users have them: its documents' examples, and its default files."""
 
+import os
+
 from smtpforward.config.settings import Settings
 from smtpforward.job import TLS
 from tests.test_config_load import DirectoryCase
@@ -192,15 +194,17 @@ class DefaultDirectoryTests(DirectoryCase):
     """Haraka's own default files."""
 
     def test_haraka_default_directory_loads(self) -> None:
-        """It loads: one warning names what is lacking, one the file that is not read yet."""
+        """It loads: one warning names what is lacking, one says that nothing is queued."""
+        os.rmdir(os.path.dirname(self.queue))
         settings = self.load(**DEFAULT)
-        lacking, unread = settings.warnings
+        unused, lacking = settings.warnings
         self.assertEqual(
             lacking,
             "this gateway lacks, and ignores: [haproxy], [headers] max_lines, [max] mime_parts,"
             " [max] data_line_length, [message], [uuid], requestCert, [no_tls_hosts]",
         )
-        self.assertIn("outbound.ini", unread)
+        self.assertIn("outbound.ini has no effect: no route leads to the queue", unused)
+        self.assertIsNone(settings.outbound)
         (server,) = settings.routes.default.next_hop.servers
         self.assertEqual((str(server), server.tls), ("localhost:2555", TLS.OFFERED))
         self.assertEqual(settings.access.hosts, {"mail.example.com"})
@@ -209,7 +213,10 @@ class DefaultDirectoryTests(DirectoryCase):
     def test_notes(self) -> None:
         """Where Haraka's code has another default, a note says so until the file does."""
         notes = self.load(**DEFAULT).notes
-        self.assertEqual([note.split()[0] for note in notes], ["enable_outbound", "enable_tls"])
+        expected = ["enable_outbound", "enable_tls", "received_header"]
+        self.assertEqual([note.split()[0] for note in notes], expected)
         text = DEFAULT["smtp_forward_ini"].replace(";enable_tls", "enable_tls")
-        notes = self.load(**{**DEFAULT, "smtp_forward_ini": text}).notes
-        self.assertEqual([note.split()[0] for note in notes], ["enable_outbound"])
+        given = {**DEFAULT, "smtp_forward_ini": text, "outbound_ini": "received_header=disabled"}
+        self.assertEqual(
+            [note.split()[0] for note in self.load(**given).notes], ["enable_outbound"]
+        )

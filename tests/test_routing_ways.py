@@ -127,9 +127,10 @@ class InheritanceTests(DirectoryCase):
         return routes.default, routes.sections["a.example"]
 
     def test_everything(self) -> None:
-        """An empty section is the default route by another name."""
+        """An empty section is the default route by another name, without a host of its own."""
         default, section = self.section("")
-        self.assertEqual(attrs.evolve(section, section=""), default)
+        self.assertFalse(section.own_host)
+        self.assertEqual(attrs.evolve(section, section="", own_host=True), default)
         self.assertIs(section.next_hop, default.next_hop)
 
     def test_own_host(self) -> None:
@@ -140,6 +141,7 @@ class InheritanceTests(DirectoryCase):
             expected = attrs.evolve(server, host="192.0.2.2", credentials=None)
             hop = attrs.evolve(default.next_hop, servers=(expected,))
             self.assertEqual(section, attrs.evolve(default, section="a.example", next_hop=hop))
+            self.assertTrue(section.own_host)
 
     def test_own_host_that_is_the_same(self) -> None:
         """That it is the top level's host does not matter: without its login it is another way."""
@@ -152,6 +154,7 @@ class InheritanceTests(DirectoryCase):
         default, section = self.section("port=26\n")
         [server] = default.next_hop.servers
         self.assertEqual(section.next_hop.servers, (attrs.evolve(server, port=26),))
+        self.assertFalse(section.own_host)
 
     def test_own_login(self) -> None:
         """A section's login is its own, beside a host of its own or not."""

@@ -1,8 +1,8 @@
-"""What is unusual about routes that are valid: one text for each kind, for a warning."""
+"""What is unusual about routes, or a queue, that are valid: a text for each kind, for a warning."""
 
 from collections.abc import Iterator
 
-from smtpforward.config.settings import Route, Routes
+from smtpforward.config.settings import Outbound, Route, Routes
 from smtpforward.job import TLS
 
 # Servers that speak TLS at once listen elsewhere.
@@ -11,7 +11,7 @@ CLEAR_PORTS = (25, 587)
 
 def advice(routes: Routes, inactivity_timeout: float, nodes: int) -> Iterator[str]:
     """All of it."""
-    found = [routes.default, *routes.sections.values()]
+    found = list(routes.all())
     yield from late_first(found, inactivity_timeout)
     yield from backscatter(found)
     yield from in_the_clear(found)
@@ -67,6 +67,17 @@ def fewer_than_workers(routes: list[Route], nodes: int) -> Iterator[str]:
             f"max_connections is below nodes {_where(few)}: the workers take turns at the backend,"
             " and open a new connection each time"
         )
+
+
+def advice_of_queue(outbound: Outbound) -> Iterator[str]:
+    """All of it that is said of the outbound queue."""
+    if outbound.direct.bounds.idle >= outbound.direct.timeouts.forward:
+        yield "timeout is not below forward_timeout in outbound.ini"
+    server = (outbound.smart_host or outbound.direct).servers[0]
+    if server.tls is TLS.NEVER and server.credentials:
+        yield "enable_tls=false in outbound.ini: the password goes to the smart host in the clear"
+    if server.tls is TLS.IMPLICIT and server.port in CLEAR_PORTS:
+        yield "enable_tls=implicit in outbound.ini, on a port where servers begin without TLS"
 
 
 def _where(routes: list[Route]) -> str:

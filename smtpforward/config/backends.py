@@ -10,7 +10,7 @@ from typing import Any
 
 from smtpforward.config import credentials, names
 from smtpforward.config.settings import ClientTLS
-from smtpforward.job import TLS, Server
+from smtpforward.job import TLS, Server, Timeouts
 
 SMTP_PORT, SMTPS_PORT = 25, 465
 POLICIES = {
@@ -58,6 +58,16 @@ def policy(host: str, asked: TLS, client_tls: ClientTLS) -> TLS:
     if name in client_tls.force_tls_hosts and asked in (TLS.OFFERED, TLS.NEVER):
         return TLS.REQUIRED
     return TLS.NEVER if name in client_tls.no_tls_hosts else asked
+
+
+def timeouts(values: Values) -> Timeouts:
+    """How long such a server may take."""
+    return Timeouts(
+        connect=values["connect_timeout"],
+        reply=values["reply_timeout"],
+        forward=values["forward_timeout"],
+        dot=values["dot_timeout"],
+    )
 
 
 def contradictions(servers: tuple[Server, ...], values: Values) -> Iterator[tuple[str, str, str]]:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from configobj.validate import Validator
 
-from smtpforward.config import checks_net, checks_tls, names
+from smtpforward.config import checks_net, checks_outbound, checks_tls, names
 from smtpforward.config.checks_net import named
 from smtpforward.config.dialect import decode
 from smtpforward.config.problems import shown
@@ -139,11 +139,14 @@ CHECKS: dict[str, Callable[..., object]] = {
     "directory": directory,
     "host": named(names.server, "one host name or IP address; port has a key of its own"),
     "host_name": named(names.host_name, "a host name such as mail.example.com"),
+    "host_port": checks_outbound.host_port,
     "hosts": checks_net.hosts,
+    "intervals": checks_outbound.intervals,
     "ip": named(names.address, "an IP address of this host, without brackets"),
     "listeners": checks_net.listeners,
     "login": checks_tls.login,
     "mechanisms": checks_tls.mechanisms,
+    "nameservers": checks_outbound.nameservers,
     "networks": checks_net.networks,
     "nodes": nodes,
     "option": option,
@@ -151,10 +154,13 @@ CHECKS: dict[str, Callable[..., object]] = {
     "paths": paths,
     "pool": checks_net.pool,
     "ports": checks_net.ports,
+    "received_header": checks_outbound.received_header,
     "seconds": seconds,
     "secret": checks_tls.secret,
     "spool_after": spool_after,
+    "store": checks_outbound.store,
     "switch": switch,
+    "time_span": checks_outbound.time_span,
     "tls_version": checks_tls.tls_version,
     "whole": whole,
 }

@@ -43,10 +43,11 @@ def listeners(value: object) -> tuple[str, ...]:
 
 def ports(value: object) -> frozenset[int]:
     """A set of ports."""
-    return frozenset(map(_port, items(value)))
+    return frozenset(map(port_number, items(value)))
 
 
-def _port(text: str) -> int:
+def port_number(text: str) -> int:
+    """One of them."""
     if not re.fullmatch("[0-9]{1,5}", text) or not 0 < int(text) <= HIGHEST_PORT:
         raise wrong(text, f"ports from 1 to {HIGHEST_PORT}, with commas between")
     return int(text)
@@ -54,24 +55,25 @@ def _port(text: str) -> int:
 
 def pool(value: object) -> tuple[tuple[str, int | None], ...]:
     """Haraka's ``forwarding_host_pool``: hosts in order, each with its port if it gives one."""
-    members = tuple(map(_member, items(value, ", \t;")))
+    members = tuple(member(text, POOL_REMEDY) for text in items(value, ", \t;"))
     if not members:
         raise WrongValueError("is empty", POOL_REMEDY)
-    for place, member in enumerate(members):
-        if member in members[:place]:
-            raise WrongValueError(f"{shown(member[0])} is given twice", "each host and port once")
+    for place, one in enumerate(members):
+        if one in members[:place]:
+            raise WrongValueError(f"{shown(one[0])} is given twice", "each host and port once")
     return members
 
 
-def _member(text: str) -> tuple[str, int | None]:
+def member(text: str, remedy: str) -> tuple[str, int | None]:
+    """A host with its port, if it gives one."""
     match = HOST_PORT.fullmatch(text)
     if match is None:
-        raise wrong(text, POOL_REMEDY)
+        raise wrong(text, remedy)
     try:
         host = names.address(match[1]) if match[1] else names.server(match[2])
     except ValueError:
-        raise wrong(text, POOL_REMEDY) from None
-    return host, None if match[3] is None else _port(match[3])
+        raise wrong(text, remedy) from None
+    return host, None if match[3] is None else port_number(match[3])
 
 
 def networks(value: object) -> Networks:

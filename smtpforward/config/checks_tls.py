@@ -4,7 +4,7 @@ from OpenSSL import SSL
 
 from smtpforward import passwords
 from smtpforward.config.problems import shown
-from smtpforward.config.values import WrongValueError, items, single, wrong
+from smtpforward.config.values import WrongValueError, items, not_sendable, single, wrong
 
 VERSIONS = ("TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3")
 MECHANISMS = ("PLAIN", "LOGIN", "CRAM-MD5")
@@ -54,8 +54,3 @@ def login(value: object) -> str:
     if not_sendable(text):
         raise WrongValueError("holds a control character", "printable text")
     return text
-
-
-def not_sendable(text: str) -> bool:
-    """Whether ``text`` holds what no login should (RFC 4616 forbids NUL)."""
-    return any(ord(char) < ord(" ") or ord(char) == 0x7F for char in text)

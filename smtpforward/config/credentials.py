@@ -1,4 +1,4 @@
-"""``auth_type``, ``auth_user`` and ``auth_pass`` of ``smtp_forward.ini`` to :class:`Credentials`.
+"""``auth_type``, ``auth_user`` and ``auth_pass`` towards a backend to :class:`Credentials`.
 
 Rules: all three or none. ``auth_pass_file`` stands for an ``auth_pass`` and cannot stand beside
 one. No message shows the name or the password.
@@ -8,9 +8,8 @@ import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from smtpforward.config.checks_tls import not_sendable
-from smtpforward.config.files import read_named
-from smtpforward.config.problems import Place, Report, shown
+from smtpforward.config.files import read_secret
+from smtpforward.config.problems import Place, Report
 from smtpforward.config.values import WrongValueError
 from smtpforward.job import Credentials
 
@@ -37,26 +36,12 @@ def with_password(own: Values, at: At, root: str, report: Report) -> Values:
     full = os.path.join(root, path)
     report.reads(full)
     try:
-        values[PASSWORD] = _password(full)
+        values[PASSWORD] = read_secret(full, "the password alone")
     except WrongValueError as error:
         report.add(place, FILE, error.message, error.remedy)
         # Nothing built from it is used.
         values[PASSWORD] = "-"
     return values
-
-
-def _password(path: str) -> str:
-    try:
-        text = read_named(path).decode("utf-8")
-    except UnicodeDecodeError:
-        raise WrongValueError(f"{shown(path)} is not UTF-8", "the password alone") from None
-    password = text.removesuffix("\n").removesuffix("\r")
-    if not password:
-        raise WrongValueError(f"{shown(path)} is empty", "the password alone, in one line")
-    if not_sendable(password):
-        message = f"{shown(path)} holds a second line or a control character"
-        raise WrongValueError(message, "the password alone, in one line")
-    return password
 
 
 def check(values: Values, at: At, report: Report) -> None:

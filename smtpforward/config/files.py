@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 
 from smtpforward.config.problems import Place, Report, shown
-from smtpforward.config.values import WrongValueError
+from smtpforward.config.values import WrongValueError, not_sendable
 
 NEWLINE = re.compile(r"\r\n|\r|\n")
 BLANKS = " \t"
@@ -63,3 +63,22 @@ def read_named(path: str) -> bytes:
     except OSError as error:
         message = f"{shown(path)} cannot be read: {error.strerror}"
         raise WrongValueError(message, "a file that this user can read") from None
+
+
+def read_secret(path: str, what: str) -> str:
+    """The one line of a file that holds a secret.
+
+    :param what: what should stand in it, in words.
+    :raise WrongValueError: when it holds anything else.
+    """
+    try:
+        text = read_named(path).decode("utf-8")
+    except UnicodeDecodeError:
+        raise WrongValueError(f"{shown(path)} is not UTF-8", what) from None
+    secret = text.removesuffix("\n").removesuffix("\r")
+    if not secret:
+        raise WrongValueError(f"{shown(path)} is empty", f"{what}, in one line")
+    if not_sendable(secret):
+        message = f"{shown(path)} holds a second line or a control character"
+        raise WrongValueError(message, f"{what}, in one line")
+    return secret

@@ -13,26 +13,31 @@ from typing import Any
 
 from attrs import evolve, frozen
 
-from smtpforward.config import edge, lists, logins, routes, tls
-from smtpforward.config.advice import advice
+from smtpforward.config import edge, lists, logins, outbound, routes, tls
+from smtpforward.config.advice import advice, advice_of_queue
 from smtpforward.config.dialect import MAIN, Document
 from smtpforward.config.problems import ConfigurationError, Place, Problem, Report
 from smtpforward.config.reading import Reading, check
 from smtpforward.config.settings import Access, Settings
 from smtpforward.config.spec import FORWARD, LOGINS, SERVER, Spec
+from smtpforward.config.spec_outbound import OUTBOUND
 from smtpforward.config.spec_tls import TLS
 
 FORWARD_FILE = "smtp_forward.ini"
 LIST_FILES = ("host_list", "host_list_regex", "relay_acl_allow")
-FILES = ("me", *edge.FILES, tls.FILE, FORWARD_FILE, logins.FILE, *LIST_FILES)
+FILES = ("me", *edge.FILES, tls.FILE, FORWARD_FILE, outbound.FILE, logins.FILE, *LIST_FILES)
 # Files of the design that will change what the gateway does, once it reads them.
-UNREAD = ("outbound.ini", "http.ini")
+UNREAD = ("http.ini",)
 NOTHING_ACCEPTED = (
     "nobody's mail is accepted: host_list, host_list_regex, relay_acl_allow and the users of"
     " auth_flat_file.ini are empty, and check_recipient is not true"
 )
 # What is true here, and false in Haraka's code where its files do not say it.
 DIFFERENT = ("enable_outbound", "enable_tls")
+NO_RECEIVED_HEADER = (
+    f"received_header is not set in {outbound.FILE}: queued mail gets no Received line beside the"
+    " edge's, in Haraka one that says Haraka outbound"
+)
 # Keys of smtp.ini that are settings of the same name.
 AS_THEY_ARE = (
     *("inactivity_timeout", "force_shutdown_timeout"),
@@ -69,7 +74,7 @@ def load(
     return evolve(
         settings,
         warnings=tuple(report.warnings),
-        notes=tuple(_notes(files)),
+        notes=tuple(_notes(files, settings)),
         files=report.files,
     )
 
@@ -86,12 +91,13 @@ class _Files:
     server: Reading
     tls: Reading
     users: Reading
+    outbound: Reading
     forward: Reading | None
 
     @property
     def ignored(self) -> list[str]:
         """The keys that this gateway lacks."""
-        readings = (self.server, self.tls, self.forward, self.users)
+        readings = (self.server, self.tls, self.forward, self.outbound, self.users)
         return [key for reading in readings if reading for key in reading.ignored]
 
 
@@ -100,6 +106,7 @@ def _read_all(root: str, report: Report) -> _Files:
         server=_read(root, edge.FILES, SERVER, report),
         tls=_read(root, (tls.FILE,), TLS, report),
         users=_read(root, (logins.FILE,), LOGINS, report),
+        outbound=_read(root, (outbound.FILE,), OUTBOUND, report),
         forward=_forward(root, report),
     )
 
@@ -146,7 +153,10 @@ def _build(
     if files.forward is None:
         return None
     path = os.path.join(root, FORWARD_FILE)
-    return Settings(routes=routes.build(files.forward, path, me, client_tls, report), **built)
+    found = routes.build(files.forward, path, me, client_tls, report)
+    path = os.path.join(root, outbound.FILE)
+    queue = outbound.build(files.outbound, path, me, client_tls, found, report)
+    return Settings(routes=found, outbound=queue, **built)
 
 
 def _access(root: str, report: Report) -> Access:
@@ -161,6 +171,8 @@ def _access(root: str, report: Report) -> Access:
 def _remarks(root: str, files: _Files, settings: Settings) -> Iterator[str]:
     """What concerns several files, for warnings."""
     yield from advice(settings.routes, settings.inactivity_timeout, settings.nodes)
+    if settings.outbound:
+        yield from advice_of_queue(settings.outbound)
     if files.ignored:
         yield f"this gateway lacks, and ignores: {', '.join(files.ignored)}"
     unread = [name for name in UNREAD if os.path.lexists(os.path.join(root, name))]
@@ -172,8 +184,10 @@ def _remarks(root: str, files: _Files, settings: Settings) -> Iterator[str]:
         yield NOTHING_ACCEPTED
 
 
-def _notes(files: _Files) -> Iterator[str]:
+def _notes(files: _Files, settings: Settings) -> Iterator[str]:
     """The defaults that differ from those in Haraka's code, where they are at work."""
     for key in DIFFERENT:
         if files.forward and (MAIN, key) not in files.forward.places:
             yield f"{key} is not set in {FORWARD_FILE}: it is true here, and false in Haraka"
+    if settings.outbound and (MAIN, "received_header") not in files.outbound.places:
+        yield NO_RECEIVED_HEADER

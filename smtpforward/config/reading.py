@@ -1,8 +1,8 @@
 """Checks what a document says against its spec, and hands on what is good.
 
-Rules: every wrong, unknown, replaced and not yet working key is a problem at its own line. A wrong
-value is replaced by the default, so that what is built from the values finds the problems between
-keys as well; nothing built that way is ever used. Time is linear in the number of sections.
+Rules: every wrong, unknown and replaced key is a problem at its own line. A wrong value is replaced
+by the default, so that what is built from the values finds the problems between keys as well;
+nothing built that way is ever used. Time is linear in the number of sections.
 """
 
 from collections.abc import Iterator, Mapping
@@ -12,12 +12,11 @@ from configobj import ConfigObj
 
 from smtpforward.config.checks import LiteralValidator
 from smtpforward.config.dialect import MAIN, Document, decode
-from smtpforward.config.problems import Place, Report, shown
+from smtpforward.config.problems import Place, Report
 from smtpforward.config.spec import LEAVE_OUT, WHOLE_SECTION, Spec
 from smtpforward.config.values import WrongValueError, near
 
 MANY = "__many__"
-NOT_YET = "does not work in this version yet"
 REPLACED = "is a key that Haraka itself has given up"
 Values = dict[str, object]
 
@@ -104,7 +103,7 @@ class _Judge:
             else:
                 values[key] = entries[encoded]
                 if key in given:
-                    self._without_effect(section, key, values[key])
+                    self._without_effect(section, key)
         return values
 
     def unknown_section(self, section: str) -> Iterator[str]:
@@ -163,15 +162,9 @@ class _Judge:
         )
         self._report.add(self._document.places[section, key], key, message, remedy)
 
-    def _without_effect(self, section: str, key: str, value: object) -> None:
-        """Report a good value of a key that another has replaced, or that cannot be obeyed yet."""
-        home = self._home(section)
-        successor = self._spec.replaced.get((home, key))
-        works = self._spec.working.get((home, key))
-        place = self._document.places[section, key]
+    def _without_effect(self, section: str, key: str) -> None:
+        """Report a key that another has replaced."""
+        successor = self._spec.replaced.get((self._home(section), key))
         if successor:
+            place = self._document.places[section, key]
             self._report.add(place, key, REPLACED, f"{successor} in its place")
-        elif works is not None and value not in works:
-            said = self._document.sections[section][key]
-            good = " or ".join(f"{key}={text}" for text in works.values())
-            self._report.add(place, key, f"{shown(said)} {NOT_YET}", f"{good}, or {LEAVE_OUT}")

@@ -18,7 +18,7 @@ from smtpforward.config.problems import Place, Report, shown
 from smtpforward.config.reading import Reading
 from smtpforward.config.settings import ClientTLS, Route, Routes
 from smtpforward.envelope import mailbox
-from smtpforward.job import NextHop, PoolBounds, Server, Timeouts
+from smtpforward.job import NextHop, PoolBounds, Server
 
 HOSTS = frozenset({"host", "forwarding_host_pool"})
 OF_A_HOST = HOSTS.union(credentials.KEYS)
@@ -50,7 +50,7 @@ def build(reading: Reading, path: str, me: str, client_tls: ClientTLS, report: R
     """The routes of a file that was read from ``path``."""
     builder = _Builder(reading, path, me, client_tls, report)
     top = builder.own(MAIN)
-    if HOSTS.isdisjoint(key for section, key in reading.places if section == MAIN):
+    if not any((MAIN, key) in reading.places for key in HOSTS):
         report.add(Place(path), "host", "is not set", "host=NAME: where mail goes by default")
     default = builder.route("", MAIN, top)
     return Routes(
@@ -59,6 +59,7 @@ def build(reading: Reading, path: str, me: str, client_tls: ClientTLS, report: R
         top["check_recipient"],
         top["check_sender"],
         top["domain_selector"],
+        top["split_routes"],
     )
 
 
@@ -114,17 +115,13 @@ class _Builder:
             values["queue"],
             values["enable_outbound"],
             values["one_message_per_rcpt"],
+            any((section, key) in self.reading.places for key in HOSTS),
         )
 
     def _next_hop(self, values: Values) -> NextHop:
         return NextHop(
             backends.build(values, self.me, self.client_tls),
-            Timeouts(
-                connect=values["connect_timeout"],
-                reply=values["reply_timeout"],
-                forward=values["forward_timeout"],
-                dot=values["dot_timeout"],
-            ),
+            backends.timeouts(values),
             PoolBounds(**{name: values[key] for key, name in BOUNDS.items()}),
             values["dead_forwarding_host_retry_secs"],
             values["strict_8bit"],

@@ -64,6 +64,7 @@ class Route:
     :ivar queue: which way its messages go, where the section says it.
     :ivar enable_outbound: whether mail of clients that relay is forwarded, as all other mail is.
     :ivar partial_rejection: what a transaction gets of which the backend refuses some recipients.
+    :ivar own_host: whether the section itself names its backends.
     """
 
     section: str
@@ -72,6 +73,12 @@ class Route:
     queue: Literal["smtp_forward", "outbound"] | None = None
     enable_outbound: bool = True
     one_message_per_rcpt: bool = False
+    own_host: bool = False
+
+    @property
+    def queues(self) -> bool:
+        """Whether mail of some clients goes to the outbound queue."""
+        return self.queue == "outbound" if self.queue else not self.enable_outbound
 
 
 @frozen
@@ -82,6 +89,8 @@ class Routes:
         selector is the sender.
     :ivar check_recipient: whether a section makes its domain acceptable.
     :ivar check_sender: whether only who relays may send from a section's domain.
+    :ivar split_routes: what becomes of a transaction of who relays with more than one way: a
+        recipient that differs from the first is deferred, or all of it is queued.
     """
 
     default: Route
@@ -89,11 +98,21 @@ class Routes:
     check_recipient: bool = False
     check_sender: bool = False
     domain_selector: Literal["rcpt_to", "mail_from"] = "rcpt_to"
+    split_routes: Literal["defer", "queue"] = "defer"
+
+    def all(self) -> Iterator[Route]:
+        """The default route and those of the sections."""
+        yield self.default
+        yield from self.sections.values()
 
     def next_hops(self) -> Iterator[NextHop]:
         """Those of all routes."""
-        yield self.default.next_hop
-        yield from (route.next_hop for route in self.sections.values())
+        return (route.next_hop for route in self.all())
+
+    @property
+    def queues(self) -> bool:
+        """Whether any mail goes to the outbound queue."""
+        return self.split_routes == "queue" or any(route.queues for route in self.all())
 
 
 @frozen

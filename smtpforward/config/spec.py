@@ -1,9 +1,7 @@
-"""What may stand in each ini file: the configspecs, and what this version does not do.
+"""What may stand in each ini file: the configspecs, and which keys of Haraka do nothing here.
 
-Rules: a configspec holds every key of the design, so that each value is checked first.
-``WORKING`` names the only values that do anything so far; ``REPLACED`` old keys of Haraka that have
-another in their place. What Haraka documents and this gateway lacks (``LACKING``) is ignored with a
-warning. Checks: ``checks.py``.
+Rules: ``replaced`` names old keys of Haraka that have another in their place. What Haraka documents
+and this gateway lacks (``lacking``) is ignored with a warning. Checks: ``checks.py``.
 """
 
 import re
@@ -21,7 +19,6 @@ class Spec:
     """One file, or several that are one.
 
     :ivar text: the configspec; ``[__many__]`` speaks of sections of any name.
-    :ivar working: by key, the values that work when not all of them do, as they are written.
     :ivar replaced: by key that Haraka once had, what stands in its place.
     :ivar lacking: by section, the keys that Haraka documents; ``*`` for the whole section.
     :ivar main_only: keys that a section of any name cannot set.
@@ -29,7 +26,6 @@ class Spec:
     """
 
     text: str
-    working: Mapping[Key, Mapping[object, str]] = field(factory=dict)
     replaced: Mapping[Key, str] = field(factory=dict)
     lacking: Mapping[str, frozenset[str]] = field(factory=dict)
     main_only: frozenset[str] = frozenset()
@@ -138,9 +134,6 @@ FORWARD = Spec(
 [__many__]
 {DEFAULT.sub("", ROUTE_KEYS)}
 """,
-    working={
-        ("main", "split_routes"): {"defer": "defer"},
-    },
     main_only=frozenset({"check_recipient", "check_sender", "domain_selector", "split_routes"}),
 )
 

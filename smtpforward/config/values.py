@@ -42,3 +42,8 @@ def items(value: object, separators: str = ",") -> list[str]:
 def wrong(value: str, remedy: str) -> WrongValueError:
     """The error about a value that may be shown."""
     return WrongValueError(f"{shown(value)} is wrong", remedy)
+
+
+def not_sendable(text: str) -> bool:
+    """Whether ``text`` holds what no login should (RFC 4616 forbids NUL)."""
+    return any(ord(char) < ord(" ") or ord(char) == 0x7F for char in text)
