@@ -11,6 +11,7 @@ from twisted.trial.unittest import TestCase
 from smtpforward.commands import main
 from smtpforward.commands.queue import actions, command
 from smtpforward.commands.queue.output import Output
+from smtpforward.config import store
 from smtpforward.interfaces import IQueueStore
 from smtpforward.outbound import errors
 from smtpforward.outbound.entry import Filter
@@ -206,7 +207,7 @@ class ListTests(StoreCase):
         self.assertEqual(self.err, ["the first 2 of 6; --limit 0 lists all"])
         await self.queue("list", "--limit", "1", "--json", "--older", "1d")
         self.assertEqual(len(self.out), 1)
-        self.assertEqual(self.err, ["the first 1 of more; --limit 0 lists all"])
+        self.assertEqual(self.err, ["the first 1; there are more; --limit 0 lists all"])
         for limit in ("6", "7", "0"):
             self.assertEqual(len(await self.good("list", "--limit", limit)), 7)
 
@@ -432,8 +433,8 @@ class StatsTests(StoreCase):
         self.assertNotIn("DESTINATION", " ".join(await self.good("stats", "--top", "0")))
 
 
-class ExitCodeTests(TestCase):
-    """What an error of the store is for the shell."""
+class ExitCodeTests(CommandCase):
+    """What keeps the command from its work, for the shell."""
 
     def test_codes(self) -> None:
         """Each kind has one."""
@@ -446,8 +447,39 @@ class ExitCodeTests(TestCase):
         ):
             self.assertEqual(command.exit_code(error), code)
 
-    def test_permission(self) -> None:
-        """What the system forbids is 77, whatever the store makes of it."""
-        error = errors.StoreUnavailableError("x")
-        error.__cause__ = PermissionError()
-        self.assertEqual(command.exit_code(error), 77)
+    def queueless(self) -> int:
+        """The exit code where the settings have no queue."""
+        path = self.directory("host=192.0.2.1\nenable_outbound=true\nenable_tls=no\n")
+        code = self.run_main("queue", "list", "--config", path)
+        self.assertEqual((self.out, len(self.err)), ([], 1))
+        return code
+
+    def test_no_queue(self) -> None:
+        """Settings without a queue are the wrong ones."""
+        self.patch(store, "DEFAULT_FILE", os.path.join(self.mktemp(), "queue.sqlite3"))
+        self.assertEqual(self.queueless(), 78)
+        self.assertIn("there is no outbound queue", self.err[0])
+
+    def test_not_this_user(self) -> None:
+        """A default store that this user may not use is there all the same."""
+        path = self.mktemp()
+        with open(path, "wb"):
+            self.patch(store, "DEFAULT_FILE", path)
+        self.patch(os, "access", lambda path, mode: False)
+        self.assertEqual(self.queueless(), 77)
+        self.assertEqual(self.err, [f"{path}: this user may not use it; the gateway's may"])
+
+    def test_not_there_yet(self) -> None:
+        """A store that the gateway has not made yet is not made in its place."""
+        path = os.path.abspath(self.mktemp())
+        files = {"outbound.ini": f"store=sqlite:{path}\n"}
+        config = self.directory("host=192.0.2.1\nenable_tls=no\n", **files)
+        self.assertEqual(self.run_main("queue", "stats", "--config", config), 69)
+        self.assertEqual(len(self.err), 1)
+        self.assertFalse(os.path.exists(path))
+
+    def test_settings(self) -> None:
+        """Wrong settings are 78, and those that are missing 66, as for every command."""
+        config = self.directory("prot=1\n")
+        self.assertEqual(self.run_main("queue", "stats", "--config", config), 78)
+        self.assertEqual(self.run_main("queue", "stats", "--config", "nowhere"), 66)

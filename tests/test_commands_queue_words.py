@@ -1,7 +1,11 @@
 """How ``smtpforward queue`` shows values, and what it takes for arguments, without a store."""
 
+import io
 import json
+import os
+import re
 import unicodedata
+from contextlib import redirect_stdout
 from typing import Any
 
 import attrs
@@ -9,9 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from smtpforward.commands import main
 from smtpforward.commands.queue import as_json, as_text, header, words
 from smtpforward.envelope import Envelope, Recipient
-from smtpforward.outbound.entry import Attempt, RecipientResult, Shown, State
+from smtpforward.outbound.entry import Attempt, RecipientResult, State
 from tests.queuevalues import NOW, address, listed, message, shown, stats
 
 
@@ -119,9 +124,8 @@ class ListTextTests(SynchronousTestCase):
             listed(message("8A", long, "x@a.example", "y@a.example"), destination="d" * 40),
         )
         self.assertEqual(
-            short.split(),
-            "63A93AEC9D20C 4.1K 2h 3 in 4 min ann@example.com example.org 1"
-            " 451 4.7.1 try later".split(),
+            " ".join(short.split()),
+            "63A93AEC9D20C 4.1K 2h 3 in 4 min ann@example.com example.org 1 451 4.7.1 try later",
         )
         for title, text in (
             ("NEXT", "in 4"), ("SENDER", "ann@"), ("DESTINATION", "example.org "),
@@ -350,6 +354,70 @@ class JsonTests(SynchronousTestCase):
         line = as_json.dumped({"last": text})
         self.assertTrue(line.isascii() and line.isprintable(), ascii(line))
         self.assertEqual(json.loads(line), {"last": text})
+
+
+class DocumentTests(SynchronousTestCase):
+    """``docs/queue-command.md`` against the command."""
+
+    def setUp(self) -> None:
+        """Read it."""
+        root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+        with open(os.path.join(root, "docs", "queue-command.md"), encoding="utf-8") as file:
+            self.text = file.read()
+
+    def test_synopsis(self) -> None:
+        """Its subcommands and their options are those that there are."""
+        told = dict(re.findall(r"^smtpforward queue (\w+) +(.*)$", self.text, re.MULTILINE))
+        parser = main.parser()
+        for name in ("list", "show", "retry", "hold", "release", "delete", "flush", "stats"):
+            usage = io.StringIO()
+            with redirect_stdout(usage), self.assertRaises(SystemExit):
+                parser.parse_args(["queue", name, "--help"])
+            known = set(re.findall(r"--?[a-z-]+", usage.getvalue().partition("\n\n")[0]))
+            synopsis = told.pop(name)
+            expected = {"-h", "--config", "--json", *re.findall(r"--?[a-z-]+", synopsis)}
+            if "FILTERS" in synopsis:
+                expected.update(re.findall(r"`(--[a-z-]+)", self.chapter("Filters")))
+            self.assertEqual(known, expected, name)
+        self.assertEqual(told, {})
+
+    def chapter(self, heading: str) -> str:
+        """The text of one chapter."""
+        return self.text.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+
+    def test_table(self) -> None:
+        """The table that it shows is the command's."""
+        entries = (
+            listed(),
+            listed(
+                message("63A93AEC9D211", "app@example.com", "x@a.example", "y@a.example",
+                        size=812, received=NOW - 720),
+                destination="example.net", due=NOW, attempts=0, last="",
+            ),
+            listed(message("63A93AEC9D230", "", size=1300, received=NOW - 40), held=True,
+                   attempts=1, last="450 4.2.0 full"),
+        )  # fmt: skip
+        table = as_text.columns(None)
+        lines = [as_text.heading(table)]
+        lines += [line for one in entries for line in as_text.listed(table, one, NOW, False)]
+        self.assertIn("\n".join(["$ smtpforward queue list", *lines, "```"]), self.text)
+
+    def test_keys(self) -> None:
+        """The keys that it promises are those that there are."""
+        rows = dict(re.findall(r"^\| `(\w+)` \| (`id`.*|`messages`.*) \|$", self.text, re.M))
+        told = {name: set(re.findall(r"`(\w+)`", row)) for name, row in rows.items()}
+        of = message()
+        self.assertEqual(told["list"], as_json.listed(listed(of), NOW).keys())
+        self.assertEqual(told["stats"], _keys(as_json.stats(stats())))
+        document = {**as_json.shown(shown(of), [], NOW), "entries": []}
+        self.assertEqual(told["show"] - {"list", "body"}, _keys(document))
+
+
+def _keys(value: Any) -> set[str]:
+    """All keys of a document, the inner ones too."""
+    if isinstance(value, list):
+        return set().union(*map(_keys, value))
+    return set(value).union(*map(_keys, value.values())) if isinstance(value, dict) else set()
 
 
 _ALL_KEYS = {

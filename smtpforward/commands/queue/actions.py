@@ -4,7 +4,7 @@ Failure policy: an error of the store ends the command. What was asked for by id
 is said, the rest is done all the same, and the exit code is 66.
 """
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from typing import Any
 
 from attrs import frozen
@@ -54,17 +54,19 @@ async def list_entries(
 ) -> int:
     """A line for each entry, up to ``limit`` of them; 0: all."""
     table = as_text.columns(output.width)
+
+    def written(entry: Listed, now: float) -> Iterable[str]:
+        if form.json:
+            return [as_json.dumped(as_json.listed(entry, now))]
+        return as_text.listed(table, entry, now, form.verbose)
+
     number = 0
     async for page in pages(store, which):
         if not number and not form.json:
             output.say([as_text.heading(table)])
         fitting = page[: limit - number] if limit else page
         now = store.now()
-        if form.json:
-            output.say(as_json.dumped(as_json.listed(entry, now)) for entry in fitting)
-        else:
-            for entry in fitting:
-                output.say(as_text.listed(table, entry, now, form.verbose))
+        output.say(line for entry in fitting for line in written(entry, now))
         number += len(fitting)
         if len(fitting) < len(page):
             output.remark(await _more(store, which, number))
@@ -76,11 +78,10 @@ async def list_entries(
 
 async def _more(store: IQueueStore, which: Filter, number: int) -> str:
     """That there are more, and how many where that is known without counting them."""
-    of = "of more"
+    told = f"{number}; there are more"
     if which == Filter():
-        numbers = await store.stats(0)
-        of = f"of {numbers.due + numbers.deferred + numbers.held + numbers.leased}"
-    return f"the first {number} {of}; --limit 0 lists all"
+        told = f"{number} of {(await count(store, which))[0]}"
+    return f"the first {told}; --limit 0 lists all"
 
 
 async def show(
@@ -173,7 +174,7 @@ def _missing(id: str) -> str:
 
 async def _absent(store: IQueueStore, ids: Sequence[str]) -> list[str]:
     """Which of ``ids`` no message has."""
-    found = set()
+    found: set[str] = set()
     if ids:
         async for page in pages(store, Filter(ids=tuple(ids))):
             found.update(entry.message.id for entry in page)

@@ -76,7 +76,7 @@ def text(value: str) -> str:
     try:
         value.encode("utf-8")
     except UnicodeEncodeError:
-        raise ValueError(f"{ascii(value)} is not UTF-8") from None
+        raise ValueError(f"{value!a} is not UTF-8") from None
     if not value:
         raise ValueError("is empty")
     return value

@@ -2,8 +2,8 @@
 
 It opens the store that the settings name, beside a gateway that may be running and notices by
 itself what has become due. Exit codes: 1 a deletion that was not confirmed, 65 a damaged store,
-66 a message that is not there, 69 a store that cannot be used, 75 one that is full, 77 one that this
-user may not use, 78 settings without a queue, 130 Ctrl-C.
+66 a message that is not there, 69 a store that cannot be used, 75 one that is full, 77 one that
+this user may not use, 78 settings without a queue, 130 Ctrl-C.
 """
 
 import argparse
@@ -19,6 +19,7 @@ from smtpforward.commands import settings as directory
 from smtpforward.commands.queue import actions, arguments
 from smtpforward.commands.queue.actions import Form
 from smtpforward.commands.queue.output import Output, confirmed, standard
+from smtpforward.config import store as places
 from smtpforward.interfaces import IQueueStore
 from smtpforward.outbound.entry import Change, Filter
 from smtpforward.outbound.errors import (
@@ -37,7 +38,11 @@ EX_UNAVAILABLE = 69
 EX_TEMPFAIL = 75
 EX_NOPERM = 77
 EX_INTERRUPTED = 130
-SQLITE = "sqlite:"
+_CODES: dict[type[StoreError], int] = {
+    StoreFullError: EX_TEMPFAIL,
+    StoreDamagedError: EX_DATAERR,
+    StoreTooNewError: directory.EX_CONFIG,
+}
 TERMINAL_LIMIT = 1000
 Action = Callable[[IQueueStore, argparse.Namespace, Output], Awaitable[int]]
 
@@ -161,17 +166,27 @@ def run(asked: argparse.Namespace) -> int:
     outbound = directory.read(asked.config).outbound
     output = standard()
     if outbound is None:
-        output.remark(f"{asked.config}: there is no outbound queue; outbound.ini sets one up")
-        return directory.EX_CONFIG
+        return _no_queue(asked.config, output)
     if _not_yet(outbound.store):
         output.remark(f"{outbound.store}: is not there yet; the gateway makes it when it starts")
         return EX_UNAVAILABLE
     return _in_reactor(lambda reactor: perform(store_at(outbound.store, reactor), asked, output))
 
 
+def _no_queue(config: str, output: Output) -> int:
+    """Say why the settings have none; the exit code."""
+    default = places.DEFAULT_FILE
+    if os.path.exists(default) and not os.access(default, os.W_OK):
+        output.remark(f"{default}: this user may not use it; the gateway's may")
+        return EX_NOPERM
+    output.remark(f"{config}: there is no outbound queue: no route leads to one")
+    return directory.EX_CONFIG
+
+
 def _not_yet(address: str) -> bool:
     """Whether a file would have to be made: it would be this user's, not the gateway's."""
-    return address.startswith(SQLITE) and not os.path.exists(address.removeprefix(SQLITE))
+    path = address.removeprefix(places.SQLITE)
+    return path != address and not os.path.exists(path)
 
 
 def _in_reactor(main: Callable[[Any], Coroutine[Any, Any, int]]) -> int:
@@ -209,12 +224,7 @@ async def perform(store: IQueueStore, asked: argparse.Namespace, output: Output)
 
 def exit_code(error: StoreError) -> int:
     """That of an error of the store."""
-    if isinstance(error.__cause__, PermissionError):
-        return EX_NOPERM
-    if isinstance(error, StoreFullError):
-        return EX_TEMPFAIL
-    if isinstance(error, StoreDamagedError):
-        return EX_DATAERR
-    if isinstance(error, StoreTooNewError):
-        return directory.EX_CONFIG
+    for kind, code in _CODES.items():
+        if isinstance(error, kind):
+            return code
     return EX_UNAVAILABLE

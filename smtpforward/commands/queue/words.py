@@ -60,12 +60,9 @@ def octets(size: int) -> str:
     """A size in at most five characters: ``812``, ``4.1K``, ``25M``."""
     if size < 1000:
         return str(size)
-    amount = float(size)
-    for unit in "KMGT":
-        amount /= 1024
-        if amount < 999.5:
-            break
-    return f"{amount:.1f}{unit}" if amount < 9.95 else f"{amount:.0f}{unit}"
+    power = next((power for power in (1, 2, 3) if size / 1024**power < 999.5), 4)
+    amount = size / 1024**power
+    return f"{amount:.{int(amount < 9.95)}f}{'KMGT'[power - 1]}"
 
 
 def counted(number: int, one: str, many: str) -> str:
