@@ -1,8 +1,9 @@
 """Hands a transaction's message to its targets and turns the outcomes into the one answer.
 
 Recipients are grouped by next hop; at the SMTP edge that is one group, because one transaction has
-one route. Partial refusals are learned here. Failure policy: what is not foreseen is temporary,
-with its traceback in the log; a client that has gone gets no answer, and the log says so.
+one route. A transaction for the outbound queue goes there as a whole. Partial refusals are learned
+here. Failure policy: what is not foreseen is temporary, with its traceback in the log; a client
+that has gone gets no answer, and the log says so.
 """
 
 from collections.abc import Sequence
@@ -26,26 +27,36 @@ from smtpforward.learned import LearnedRefusals
 from smtpforward.net.clock import Clock
 from smtpforward.record import Transaction, log_line
 from smtpforward.reply import Reply
+from smtpforward.routing import way_of
+
+
+class NoQueueError(Exception):
+    """A message is for the outbound queue, and there is none."""
 
 
 class Dispatcher:
     """From a complete transaction to the reply to its end of data.
 
     :param target: an :class:`smtpforward.interfaces.IDeliver`.
+    :ivar queue: the outbound queue, another one; ``None`` while there is none.
     """
 
     log = Logger()
 
-    def __init__(self, target: Any, learned: LearnedRefusals, clock: Clock) -> None:
+    def __init__(
+        self, target: Any, learned: LearnedRefusals, clock: Clock, queue: Any = None
+    ) -> None:
         self._target = target
         self.learned = learned
         self._clock = clock
+        self.queue = queue
 
     def submit(self, transaction: Transaction, content: Content) -> Deferred[Reply]:
         """Hand over. Cancel the Deferred when the client has gone."""
         transaction.size = content.size
+        hand_over = self._enqueue if transaction.queued else self._hand_over
         try:
-            outcomes = self._hand_over(transaction, content)
+            outcomes = hand_over(transaction, content)
         except Exception:
             outcomes = fail()
         about = (transaction,)
@@ -85,6 +96,25 @@ class Dispatcher:
                 content,
                 next_hop,
                 self._clock.seconds() + next_hop.timeouts.forward,
+            )
+        )
+
+    def _enqueue(self, transaction: Transaction, content: Content) -> "Deferred[Any]":
+        """The whole transaction; its next hop is a form, the queue finds one for each recipient."""
+        if self.queue is None:
+            return fail(NoQueueError())
+        client, routes = transaction.client, transaction.routes
+        next_hop = routes[0].next_hop
+        return self.queue.deliver(
+            Job(
+                transaction.id,
+                client,
+                transaction.envelope,
+                content,
+                next_hop,
+                self._clock.seconds() + next_hop.timeouts.forward,
+                atomic=False,
+                deliveries=tuple(way_of(route, client.relaying).delivery for route in routes),
             )
         )
 
@@ -134,9 +164,13 @@ class Dispatcher:
         if isinstance(failure.value, FirstError):
             failure = failure.value.subFailure
         gone = failure.check(CancelledError) is not None
-        if not gone:
+        answer = answers.LOCAL_FAULT
+        if failure.check(NoQueueError):
+            answer = answers.NO_QUEUE
+            self.log.error("id={id}: there is no outbound queue", id=transaction.id)
+        elif not gone:
             self.log.failure("id={id}: hand-over failed", failure, id=transaction.id)
-        reply = answers.signed(answers.LOCAL_FAULT, transaction.id)
+        reply = answers.signed(answer, transaction.id)
         line = transaction.line(reply, self._clock.seconds())
         log_line(f"{line} [the client went away]" if gone else line)
         return reply

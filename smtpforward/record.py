@@ -42,6 +42,7 @@ class Transaction:
     :ivar routes: the route of each recipient, in the order of ``recipients``.
     :ivar started: clock time of MAIL. ``size``: bytes of the message, prefix left out.
     :ivar outcomes: one per recipient, when there has been a hand-over.
+    :ivar queued: whether all of it goes to the outbound queue.
     """
 
     id: str
@@ -53,6 +54,7 @@ class Transaction:
     routes: list[Route] = field(factory=list)
     size: int = 0
     outcomes: Sequence[Outcome] = ()
+    queued: bool = False
 
     @property
     def envelope(self) -> Envelope:
@@ -65,14 +67,21 @@ class Transaction:
         to = ",".join(_word(r.address) for r in self.recipients[:MAX_LOGGED_RECIPIENTS])
         outcome = self._telling_outcome()
         relay = (outcome.peer if outcome else "") or "none"
+        if self.queued and outcome:
+            relay = "queue"
         detail = f" [{outcome.detail}]" if outcome and outcome.detail else ""
         return (
             f"id={self.id} client={client.name}[{client.ip}] from={_word(self.sender)}"
             f" to={to} nrcpt={len(self.recipients)} size={self.size} relay={relay}"
             f" delay={now - self.started:.3f} dsn={reply.status.decode()}"
-            f" status={_STATUS.get(reply.code // 100, 'deferred')}"
+            f" status={self._status(reply)}"
             f" ({printable(reply.text)}){printable(detail)}"
         )
+
+    def _status(self, reply: Reply) -> str:
+        if self.queued and reply.code < 300:
+            return "queued"
+        return _STATUS.get(reply.code // 100, "deferred")
 
     def _telling_outcome(self) -> Outcome | None:
         """The one that decided the answer: the first that failed, else the first."""

@@ -34,6 +34,8 @@ def takes_a_restart(old: Settings, new: Settings) -> Iterator[str]:
     for part, words in TAKES_A_RESTART.items():
         if getattr(old, part) != getattr(new, part):
             yield words
+    if old.outbound and new.outbound and old.outbound.store != new.outbound.store:
+        yield "where the outbound queue is kept"
 
 
 class Stage(enum.Enum):

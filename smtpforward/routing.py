@@ -46,13 +46,21 @@ class Way:
         return "to the outbound queue" if self.next_hop is None else f"to {self.next_hop}"
 
 
+# What a transaction has whose recipients have several ways: all of it is queued.
+SPLIT = Way(Delivery.OUTBOUND, None)
+
+
 @frozen(slots=True)
 class Accept:
-    """The recipient travels on ``route``, by ``way``."""
+    """The recipient travels on ``route``, by ``way``.
+
+    :ivar taken: the way of the whole transaction from now on: the same one, or ``SPLIT``.
+    """
 
     route: Route
     way: Way
     reasons: tuple[str, ...]
+    taken: Way
 
     @property
     def why(self) -> str:
@@ -93,7 +101,8 @@ def decide(
 ) -> Accept | Refuse:
     """Whether and where one recipient goes.
 
-    :param taken: the way of the transaction's first recipient; one transaction has one.
+    :param taken: the way of the transaction so far, as the last ``Accept`` says it: one transaction
+        has one way, or is split.
     """
     if not client.relaying and not ROUTING_CHARACTERS.isdisjoint(recipient.local):
         return Refuse(answers.NO_SOURCE_ROUTES, "routing characters in the local part")
@@ -102,16 +111,20 @@ def decide(
         return Refuse(answers.NO_RELAYING, _not_acceptable(settings, recipient))
     route, chosen = select(settings.routes, sender, recipient)
     way = way_of(route, client.relaying)
-    # RFC 5321 4.5.3.1.10: the sender brings what got 452 in a further transaction.
-    if taken is not None and way != taken:
-        return Refuse(answers.OTHER_ROUTE, f"the way of {chosen} differs from the first one's")
-    if taken is not None and way.alone:
+    reasons: tuple[str, ...] = (why, chosen, _why_delivery(route, client.relaying))
+    if taken is None:
+        taken = way
+    elif taken is SPLIT or way != taken:
+        # RFC 5321 4.5.3.1.10: the sender brings what got 452 in a further transaction.
+        if settings.routes.split_routes == "defer" or not client.relaying:
+            return Refuse(answers.OTHER_ROUTE, f"the way of {chosen} differs from the first one's")
+        taken, reasons = SPLIT, (*reasons, "split_routes=queue: several ways in one transaction")
+    elif way.alone:
         return Refuse(answers.ONE_RECIPIENT, "one_message_per_rcpt: one recipient a transaction")
-    reasons = (why, chosen, _why_delivery(route, client.relaying))
-    if way.next_hop is None:
+    if taken.next_hop is None and settings.outbound is None:
         why = "; ".join(reasons)
         return Refuse(answers.NO_QUEUE, f"{why}: there is no outbound queue", fault=True)
-    return Accept(route, way, reasons)
+    return Accept(route, way, reasons, taken)
 
 
 def way_of(route: Route, relaying: bool) -> Way:

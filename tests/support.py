@@ -218,6 +218,7 @@ class Edge:
     """One connection to the edge, without a network.
 
     :param session: what the connection asks; the gateway's own when there is a ``target``.
+    :param queue: a target that stands for the outbound queue.
     """
 
     def __init__(
@@ -230,6 +231,7 @@ class Edge:
         ip: str = "192.0.2.1",
         transport: Any = None,
         portal: Any = None,
+        queue: Any = None,
     ) -> None:
         self.clock = clock or Clock()
         self.session = session or ScriptedSession()
@@ -237,7 +239,7 @@ class Edge:
         sessions: Callable[[Client], Any] | None = None if target else lambda client: self.session
         self.factory = GatewayFactory(
             settings_ or settings(),
-            Dispatcher(target, self.learned, self.clock),
+            Dispatcher(target, self.learned, self.clock, queue),
             self.clock,
             sessions,
             portal,

@@ -51,7 +51,7 @@ class CheckTests(CommandCase):
         self.assertEqual(self.run_main("check", "--config", path), 0)
         self.assertEqual(self.err, [])
         self.assertEqual(
-            self.out[:10],
+            self.out[:11],
             [
                 "name: mail.example",
                 "listen: tcp6:25:interface=\\:\\:",
@@ -63,14 +63,28 @@ class CheckTests(CommandCase):
                 "relay networks: 0",
                 "certificates: none",
                 "logins: 0 users, no methods",
+                "outbound queue: none",
             ],
         )
+
+    def test_queue(self) -> None:
+        """Where the queue is kept, and where it sends mail; no password is shown."""
+        for text, said in {
+            "store=sqlite:/q.sqlite3": "sqlite:/q.sqlite3, to MX hosts",
+            "store=sqlite:/q.sqlite3\nsmart_host=a.example\ndisabled=yes": "sqlite:/q.sqlite3,"
+            " to the smart host a.example:25, delivery disabled",
+            "store=postgresql://u:hunter2@h/d": "PostgreSQL, to MX hosts",
+        }.items():
+            path = self.directory("host=192.0.2.1\n", **{"outbound.ini": text})
+            self.assertEqual(self.run_main("check", "--config", path), 0, self.err)
+            self.assertEqual(self.out[10], f"outbound queue: {said}")
+            self.assertNotIn("hunter2", "".join(self.out))
 
     def test_notes_and_warnings(self) -> None:
         """Defaults that are not Haraka's are noted; what is unusual is a warning."""
         path = self.directory("host=192.0.2.1\nenable_tls=no\n")
         self.assertEqual(self.run_main("check", "--config", path), 0)
-        note, warning = self.out[10:]
+        note, warning = self.out[11:]
         self.assertTrue(note.startswith("note: enable_outbound is not set in smtp_forward.ini"))
         self.assertTrue(warning.startswith("warning: nobody's mail is accepted"))
 

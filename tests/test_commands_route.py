@@ -2,6 +2,7 @@
 
 import itertools
 import random
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -10,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from smtpforward.commands.route import client_at, explain
 from smtpforward.config.networks import Networks, network
-from smtpforward.config.settings import Access, Route, Routes, Settings
+from smtpforward.config.settings import Access, Outbound, Route, Routes, Settings
 from smtpforward.job import Event
 from tests.support import ME, Edge, ScriptedTarget, next_hop
 from tests.test_commands_check import CommandCase
@@ -96,11 +97,47 @@ class RouteTests(CommandCase):
         self.route("--user", "ann@example.org", "--from", "a@example.com", "b@example.com")
         self.assertIn("constrain_sender: ann@example.org may not send from", self.out[0])
 
-    def test_no_queue(self) -> None:
-        """Mail for the queue is shown deferred, as there is none."""
-        self.assertEqual(self.route("a@queued.example"), 1)
-        self.assertTrue(self.out[0].startswith("<a@queued.example>: 451 4.3.5 "))
-        self.assertTrue(self.out[0].endswith("queue=outbound: there is no outbound queue"))
+    QUEUE = "<{}>: to the outbound queue, from there {}: "
+
+    def test_queue(self) -> None:
+        """Mail for the queue is shown with where the queue would send it."""
+        own = f"{TOP}{SECTIONS}host=192.0.2.3\n"
+        for forward, outbound, there in (
+            (TOP + SECTIONS, "", "to the MX hosts of queued.example"),
+            (TOP + SECTIONS, "smart_host=a.example:587\n", "to the smart host a.example:587"),
+            (own, "", "to 192.0.2.3:25"),
+            (own, "smart_host=a.example:587\n", "to 192.0.2.3:25"),
+            (f"queue=outbound\n{TOP}", "", "to the MX hosts of queued.example"),
+        ):
+            files = {"outbound.ini": outbound}
+            self.assertEqual(self.route("a@queued.example", forward=forward, **files), 0)
+            said = self.QUEUE.format("a@queued.example", there)
+            self.assertTrue(self.out[0].startswith(said), self.out)
+            self.assertTrue(self.out[0].endswith("; queue=outbound"))
+
+    def test_queued_postmaster(self) -> None:
+        """There is no domain whose MX hosts could be asked for: the default route's host."""
+        self.route("postmaster", forward=f"queue=outbound\n{TOP}")
+        said = self.QUEUE.format("postmaster", "to 192.0.2.1:25")
+        self.assertTrue(self.out[0].startswith(said), self.out)
+
+    def test_split(self) -> None:
+        """With ``split_routes=queue`` a further way turns the whole transaction to the queue."""
+        to = ("a@example.com", "b@example.org", "c@queued.example", "d@elsewhere.example")
+        forward = f"split_routes=queue\n{TOP}{SECTIONS}"
+        self.assertEqual(self.route("--auth", *to, forward=forward), 0)
+        there = (
+            *("to 192.0.2.1:25", "to 192.0.2.2:25"),
+            *("to the MX hosts of queued.example", "to 192.0.2.1:25"),
+        )
+        for one, hop, line in zip(to, there, self.out, strict=True):
+            self.assertTrue(line.startswith(self.QUEUE.format(one, hop)), line)
+        self.assertNotIn("split_routes", self.out[0])
+        self.assertIn("; split_routes=queue: several ways in one transaction", self.out[1])
+        self.assertEqual(self.route("--auth", to[0], to[3], forward=forward), 0)
+        self.assertTrue(self.out[1].startswith("<d@elsewhere.example>: to 192.0.2.1:25: "))
+        self.assertEqual(self.route(*to[:2], forward=forward), 1)
+        self.assertTrue(self.out[0].startswith("<a@example.com>: to 192.0.2.1:25: "))
 
     def test_spoofed(self) -> None:
         """A sender that is refused is the one line: nobody comes to a recipient."""
@@ -184,19 +221,25 @@ RECIPIENTS = (
 )
 
 
+# Whether there is a queue, and what split_routes says.
+QUEUES = ((None, "defer"), (Outbound(), "defer"), (Outbound(), "queue"))
+
+
 def combinations() -> Iterator[tuple[Any, ...]]:
     """Of selector, section, queue, and five keys that are true or false."""
     return itertools.product(
         ("rcpt_to", "mail_from"),
         ("", "section.example", "ann@section.example"),
         (None, "smtp_forward", "outbound"),
+        QUEUES,
         *[BOOLEANS] * 5,
     )
 
 
 def directories() -> Iterator[tuple[str, Settings]]:
     """Settings in all combinations of what routing looks at, each with its name."""
-    for selector, section, queue, enabled, sender, recipient, listed, alone in combinations():
+    for selector, section, queue, (outbound, split), *keys_given in combinations():
+        enabled, sender, recipient, listed, alone = keys_given
         if selector == "rcpt_to" and "@" in section:
             continue
         keys = {"queue": queue, "enable_outbound": enabled, "one_message_per_rcpt": alone}
@@ -205,26 +248,27 @@ def directories() -> Iterator[tuple[str, Settings]]:
         if not section:
             default = attrs.evolve(default, **keys)
         hosts = frozenset({"other.example", "section.example"}) if listed else frozenset[str]()
-        name = f"{selector} [{section}] {keys} {sender=} {recipient=} {listed=}"
+        name = f"{selector} [{section}] {keys} {sender=} {recipient=} {listed=} {split=}"
         yield (
             name,
             Settings(
                 me=ME,
-                routes=Routes(default, sections, recipient, sender, selector),
+                routes=Routes(default, sections, recipient, sender, selector, split),
                 access=Access(hosts, None, Networks([network(f"{RELAY}/32")])),
+                outbound=outbound,
             ),
         )
 
 
 def told(settings: Settings, ip: str, sender: str, to: Sequence[str]) -> tuple[list[int], Any]:
-    """What the command says: the codes of the sender and recipients, and their next hop."""
+    """What the command says: the codes of the sender and recipients, and where they go."""
     lines = list(explain(settings, client_at(settings, ip), sender, to))
     codes, hops = [], set()
     for accepted, line in lines:
         words = line.partition(">: ")[2]
         codes.append(250 if accepted else int(words[:3]))
         if accepted:
-            hops.add(words.split(":")[0].removeprefix("to "))
+            hops.add(re.split("[:,]", words)[0].removeprefix("to "))
     if len(lines) < len(to) or not lines[0][1].startswith(f"<{to[0]}>: "):
         return codes, hops
     return [250, *codes], hops
@@ -234,9 +278,9 @@ class AgreementTests(SynchronousTestCase):
     """``explain`` against the edge, over all that routing looks at."""
 
     def done(self, settings: Settings, ip: str, sender: str, to: Sequence[str]) -> Any:
-        """What the edge does: the codes of the sender and recipients, and their next hop."""
-        target = ScriptedTarget(Event.ACCEPTED)
-        edge = Edge(target=target, settings_=settings, ip=ip)
+        """What the edge does: the codes of the sender and recipients, and where they go."""
+        target, queue = ScriptedTarget(Event.ACCEPTED), ScriptedTarget(Event.ACCEPTED)
+        edge = Edge(target=target, settings_=settings, ip=ip, queue=queue)
         edge.send(b"EHLO client.example.net\r\n")
         codes = edge.codes(b"MAIL FROM:<%b>\r\n" % sender.encode())
         if codes == [250]:
@@ -245,13 +289,16 @@ class AgreementTests(SynchronousTestCase):
         hops = set()
         if 250 in codes[1:]:
             self.assertEqual(edge.codes(b"DATA\r\n", b"Subject: x\r\n\r\n.\r\n"), [354, 250])
-            [job] = target.jobs
+            [job] = target.jobs + queue.jobs
             hops = {server.host for server in job.next_hop.servers}
+            if queue.jobs:
+                hops = {"the outbound queue"}
+                self.assertEqual(len(job.deliveries), len(job.envelope.recipients))
             accepted = [one for one, code in zip(to, codes[1:], strict=True) if code == 250]
             self.assertEqual([str(r.address) for r in job.envelope.recipients], accepted)
         else:
             self.assertEqual(edge.codes(b"DATA\r\n"), [503])
-            self.assertEqual(target.jobs, [])
+            self.assertEqual(target.jobs + queue.jobs, [])
         self.flushLoggedErrors()
         return codes, hops
 

@@ -195,7 +195,7 @@ class DefaultDirectoryTests(DirectoryCase):
 
     def test_haraka_default_directory_loads(self) -> None:
         """It loads: one warning names what is lacking, one says that nothing is queued."""
-        os.rmdir(os.path.dirname(self.queue))
+        os.rmdir(os.path.dirname(self.queue_file))
         settings = self.load(**DEFAULT)
         unused, lacking = settings.warnings
         self.assertEqual(

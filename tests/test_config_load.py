@@ -58,8 +58,8 @@ class DirectoryCase(SynchronousTestCase):
         """On the machine of the tests there may be a gateway."""
         folder = os.path.abspath(self.mktemp())
         os.makedirs(folder)
-        self.queue = os.path.join(folder, "queue.sqlite3")
-        self.patch(store, "DEFAULT_FILE", self.queue)
+        self.queue_file = os.path.join(folder, "queue.sqlite3")
+        self.patch(store, "DEFAULT_FILE", self.queue_file)
 
     def directory(self, **files: str) -> str:
         """A new directory; ``smtp_ini`` is ``smtp.ini``; a good smtp_forward.ini if not given."""

@@ -3,14 +3,17 @@
 from collections.abc import Sequence
 from typing import Any
 
+import attrs
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.logger import LogLevel, formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
+from smtpforward import answers
 from smtpforward.config.settings import Route
 from smtpforward.dispatch import Dispatcher, group_by_next_hop
-from smtpforward.job import Event, Outcome
+from smtpforward.envelope import Client, Recipient
+from smtpforward.job import Delivery, Event, Outcome
 from smtpforward.learned import LearnedRefusals
 from smtpforward.record import Transaction
 from smtpforward.reply import Reply
@@ -86,6 +89,121 @@ class JobTests(DispatcherCase):
         self.target.answer(Event.ACCEPTED)
         self.assertEqual(self.successResultOf(answer), TAKEN)
         self.assertEqual([o.recipient for o in record.outcomes], record.recipients)
+
+
+class QueueTests(DispatcherCase):
+    """What goes to the outbound queue."""
+
+    ROUTES = (ONE, attrs.evolve(TWO, queue="outbound"), attrs.evolve(ONE, enable_outbound=False))
+
+    def setUp(self) -> None:
+        DispatcherCase.setUp(self)
+        self.queue = ScriptedTarget()
+        self.dispatcher.queue = self.queue
+
+    def queued(self, relaying_by: str = "its login", **changes: Any) -> Transaction:
+        """A transaction of who relays, that is for the queue."""
+        client = Client("192.0.2.1", 4321, relaying_by=relaying_by)
+        changes = {"routes": self.ROUTES, **changes}
+        return transaction(*TO, client=client, queued=True, **changes)
+
+    def answered(self, event: Event, reply: Reply | None = None) -> Reply:
+        """The answer when the queue says this."""
+        answer = self.submit(self.queued())
+        self.queue.answer(event, reply)
+        return self.successResultOf(answer)
+
+    def test_one_job(self) -> None:
+        """All recipients are one job of the queue, whatever their next hops are; no target's."""
+        parameters = {b"RET": b"HDRS", b"ENVID": b"x"}
+        record = self.queued(parameters=parameters)
+        self.clock.advance(1000)
+        self.submit(record)
+        [job] = self.queue.jobs
+        self.assertEqual(self.target.jobs, [])
+        self.assertEqual((job.id, job.client, job.envelope), ("1F", record.client, record.envelope))
+        self.assertEqual(job.envelope.parameters, parameters)
+        self.assertEqual(self.queue.messages, [b"Subject: x\r\n"])
+        self.assertEqual((job.atomic, job.next_hop, job.deadline), (False, ONE.next_hop, 1240.0))
+
+    def test_deliveries(self) -> None:
+        """The job says which way was chosen for each recipient, by who the client is."""
+        forward, outbound = Delivery.SMTP_FORWARD, Delivery.OUTBOUND
+        for relaying_by, expected in (
+            ("its login", (forward, outbound, outbound)),
+            ("", (forward, outbound, forward)),
+        ):
+            self.submit(self.queued(relaying_by))
+            self.assertEqual(self.queue.jobs.pop().deliveries, expected)
+
+    def test_parameters_of_recipients(self) -> None:
+        """NOTIFY and ORCPT reach the job as they came."""
+        record = self.queued()
+        told = {b"NOTIFY": b"DELAY,FAILURE", b"ORCPT": b"rfc822;b@example.com"}
+        record.recipients[0] = Recipient(address(TO[0]), told)
+        self.submit(record)
+        self.assertEqual(self.queue.jobs[0].envelope.recipients[0].parameters, told)
+
+    def test_not_queued(self) -> None:
+        """What is not for the queue never comes to it."""
+        self.submit(transaction(*TO, routes=[ONE, TWO, ONE]))
+        self.assertEqual((self.queue.jobs, len(self.target.jobs)), ([], 2))
+        self.assertEqual([job.deliveries for job in self.target.jobs], [(), ()])
+
+    def test_taken(self) -> None:
+        """The queue's own words are the answer; the log says that it is queued, not sent."""
+        said = Reply(250, (b"2.0.0 queued as 1F",))
+        self.assertEqual(self.answered(Event.ACCEPTED, said), said)
+        [line] = self.lines()
+        self.assertIn("nrcpt=3 size=12 relay=queue delay=0.000 dsn=2.0.0 status=queued (250", line)
+
+    def test_not_taken(self) -> None:
+        """A queue that cannot take it now: 452 or 451, nothing learned, and the log says why."""
+        for event, answer in {
+            Event.QUEUE_FULL: (452, b"4.3.1"),
+            Event.QUEUE_UNAVAILABLE: (451, b"4.3.2"),
+        }.items():
+            reply = self.answered(event)
+            self.assertEqual((reply.code, reply.status), answer)
+            self.assertTrue(reply.lines[0].endswith(b" [1F]"))
+            self.assertIn(" relay=queue ", self.lines()[-1])
+            self.assertIn(" status=deferred (", self.lines()[-1])
+        self.assertEqual(len(self.learned), 0)
+
+    def test_no_queue(self) -> None:
+        """While there is no queue it is deferred, with an error in the log."""
+        self.dispatcher.queue = None
+        reply = self.successResultOf(self.submit(self.queued()))
+        self.assertEqual(reply, answers.signed(answers.NO_QUEUE, "1F"))
+        [error] = [event for event in self.events if event["log_level"] is LogLevel.error]
+        self.assertEqual(formatEvent(error), "id=1F: there is no outbound queue")
+        self.assertIn("status=deferred (451 4.3.5", self.lines()[0])
+        self.assertEqual(self.target.jobs, [])
+
+    def test_later(self) -> None:
+        """A queue may come later: one that is there takes what comes from then on."""
+        dispatcher = Dispatcher(self.target, self.learned, self.clock, self.queue)
+        dispatcher.submit(self.queued(), content(b"Subject: x\r\n"))
+        dispatcher.queue = later = ScriptedTarget()
+        dispatcher.submit(self.queued(), content(b"Subject: x\r\n"))
+        self.assertEqual((len(self.queue.jobs), len(later.jobs)), (1, 1))
+
+    def test_failure(self) -> None:
+        """A queue that fails, or raises, is a fault of ours."""
+        answer = self.submit(self.queued())
+        self.queue.waiting[0].errback(ZeroDivisionError())
+        self.assertEqual(self.successResultOf(answer).status, b"4.3.0")
+        self.queue.deliver = lambda job: 1 / 0  # type: ignore[method-assign]
+        self.assertEqual(self.successResultOf(self.submit(self.queued())).status, b"4.3.0")
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 2)
+
+    def test_cancelled(self) -> None:
+        """When the client has gone the queue hears of it."""
+        answer = self.submit(self.queued())
+        answer.cancel()
+        self.assertEqual(self.queue.cancelled, 1)
+        self.assertTrue(self.lines()[0].endswith(") [the client went away]"))
+        self.successResultOf(answer)
 
 
 class AnswerTests(DispatcherCase):

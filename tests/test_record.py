@@ -34,6 +34,19 @@ class LineTests(SynchronousTestCase):
         for code, status in ((250, "sent"), (451, "deferred"), (554, "bounced"), (354, "deferred")):
             self.assertIn(f"status={status} ", transaction().line(Reply(code, (b"x",)), 0.0))
 
+    def test_queued(self) -> None:
+        """What the queue took is queued, by the relay of that name; what it did not is deferred."""
+        record = transaction(b"b@example.com", queued=True)
+        record.outcomes = [outcome(Event.ACCEPTED, peer="")]
+        self.assertIn(" relay=queue delay=0.000 dsn=2.0.0 status=queued (", record.line(TAKEN, 0.0))
+        line = record.line(Reply(452, (b"4.3.1 no space",)), 0.0)
+        self.assertIn(" relay=queue delay=0.000 dsn=4.3.1 status=deferred (", line)
+
+    def test_queued_without_hand_over(self) -> None:
+        """What was refused before it came to the queue has no relay."""
+        line = transaction(queued=True).line(Reply(552, (b"5.3.4 too large",)), 0.0)
+        self.assertIn(" relay=none delay=0.000 dsn=5.3.4 status=bounced (", line)
+
     def test_without_hand_over(self) -> None:
         """A message that was refused here has no relay, and the null sender is ``<>``."""
         line = transaction(sender=NULL_SENDER).line(Reply(554, (b"5.6.0 no",)), 0.0)

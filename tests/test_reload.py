@@ -12,8 +12,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from smtpforward.config import ConfigurationError, Settings
 from smtpforward.config.problems import Problem
+from smtpforward.config.settings import Outbound
 from smtpforward.config.stamps import stamp
-from smtpforward.reload import SETTLE, Hangup, Reloader, Stage
+from smtpforward.reload import SETTLE, Hangup, Reloader, Stage, takes_a_restart
 from tests.support import settings
 
 BAD = Problem("/etc/x/smtp_forward.ini", 7, "port", "'many' is wrong", "a number")
@@ -269,3 +270,27 @@ class HangupTests(SynchronousTestCase):
         hangup.stopService()
         signal.raise_signal(signal.SIGHUP)
         self.assertEqual(calls, [1, 1])
+
+
+class RestartTests(SynchronousTestCase):
+    """What new settings do not change in a gateway that runs."""
+
+    def test_nothing(self) -> None:
+        """The same settings change nothing."""
+        self.assertEqual(list(takes_a_restart(settings(), settings())), [])
+
+    def test_attributes(self) -> None:
+        """Where it listens, and with how many workers."""
+        said = list(takes_a_restart(settings(), settings(listen=("tcp:2525",), nodes=2)))
+        self.assertEqual(said, ["what is listened on", "the number of worker processes"])
+
+    def test_store(self) -> None:
+        """Where the queue is kept; the rest of what it is told holds from now on."""
+        one = settings(outbound=Outbound(store="sqlite:/a"))
+        for other, said in (
+            (Outbound(store="sqlite:/b"), ["where the outbound queue is kept"]),
+            (Outbound(store="sqlite:/a", disabled=True), []),
+            (None, []),
+        ):
+            self.assertEqual(list(takes_a_restart(one, settings(outbound=other))), said)
+            self.assertEqual(list(takes_a_restart(settings(), settings(outbound=other))), [])

@@ -10,11 +10,11 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from smtpforward import answers, routing
 from smtpforward.config.networks import Networks, network
-from smtpforward.config.settings import Access, Route, Settings
+from smtpforward.config.settings import Access, Outbound, Route, Settings
 from smtpforward.envelope import NULL_SENDER, Address, Client
 from smtpforward.job import Delivery
 from smtpforward.reply import Reply
-from smtpforward.routing import Accept, Refuse, Way
+from smtpforward.routing import SPLIT, Accept, Refuse, Way
 from tests.support import Edge, ScriptedTarget, address, next_hop, settings
 
 STRANGER = Client("192.0.2.1", 4321)
@@ -268,7 +268,7 @@ class ChoiceTests(DecisionCase):
     def decided(self, client: Client, **keys: Any) -> Any:
         """The decision for a route with ``keys``."""
         sections = {"example.org": attrs.evolve(ORG, **keys)}
-        return decide(b"b@example.org", client, settings(sections=sections))
+        return decide(b"b@example.org", client, settings(sections=sections, outbound=Outbound()))
 
     def assert_way(self, rows: Iterable[tuple[Client, str | None, bool]], to: Delivery) -> None:
         """All of the table's ``rows`` go that way, and the reason names the key that says it."""
@@ -279,8 +279,9 @@ class ChoiceTests(DecisionCase):
                 self.assert_accepted(decision)
                 self.assertEqual(decision.way, Way(FORWARD, ORG.next_hop))
             else:
-                self.assert_refused(decision, answers.NO_QUEUE, fault=True)
-                self.assertIn("no outbound queue", decision.why)
+                self.assert_accepted(decision)
+                self.assertEqual(decision.way, Way(OUTBOUND, None))
+            self.assertIs(decision.taken, decision.way)
             if queue:
                 self.assertIn(f"queue={queue}", decision.why)
             elif client.relaying:
@@ -304,6 +305,13 @@ class ChoiceTests(DecisionCase):
     def test_relaying_outbound(self) -> None:
         """Mail that relays is queued with enable_outbound=false."""
         self.assert_way([(RELAYING, None, False)], OUTBOUND)
+
+    def test_no_queue(self) -> None:
+        """Where there is no queue, what should go there is deferred, as a fault of ours."""
+        given = settings(sections={"example.org": attrs.evolve(ORG, queue="outbound")})
+        decision = decide(b"b@example.org", given=given)
+        self.assert_refused(decision, answers.NO_QUEUE, fault=True)
+        self.assertIn("queue=outbound: there is no outbound queue", decision.why)
 
     def test_outbound_has_no_next_hop(self) -> None:
         """The queue finds its hosts itself: what differs but for that shares a transaction."""
@@ -392,6 +400,82 @@ class TransactionTests(DecisionCase):
         ):
             taken = decide(first, given=given).way
             self.assert_refused(decide(second, given=given, taken=taken), answers.OTHER_ROUTE)
+
+
+class SplitTests(DecisionCase):
+    """``split_routes=queue``: who relays may bring several ways at once."""
+
+    def taken(
+        self, *recipients: bytes, client: Client = RELAYING, org: Route = ORG, **changes: Any
+    ) -> list[Any]:
+        """The decisions about one transaction's recipients."""
+        changes = {"outbound": Outbound(), **changes}
+        given = settings(sections={"example.org": org}, **changes)
+        given = routes(given, split_routes="queue")
+        decisions: list[Any] = []
+        taken = None
+        for to in recipients:
+            decisions.append(decide(to, client, given, taken))
+            if isinstance(decisions[-1], Accept):
+                taken = decisions[-1].taken
+        return decisions
+
+    def test_several_ways(self) -> None:
+        """From the second way on all of the transaction is queued; each keeps its own way."""
+        decisions = self.taken(b"a@example.com", b"b@example.org", b"c@example.com")
+        for decision in decisions:
+            self.assert_accepted(decision)
+        first, second, third = decisions
+        self.assertEqual([d.way for d in decisions], [way(), Way(FORWARD, ORG.next_hop), way()])
+        self.assertEqual(first.taken, first.way)
+        self.assertIs(second.taken, SPLIT)
+        self.assertIs(third.taken, SPLIT)
+        self.assertNotIn("split_routes", first.why)
+        self.assertIn("split_routes=queue", second.why)
+
+    def test_one_way(self) -> None:
+        """Recipients with one way go that way."""
+        for decision in self.taken(b"a@example.com", b"b@example.com"):
+            self.assertEqual(decision.taken, way())
+
+    def test_queue_and_backend(self) -> None:
+        """A recipient for the queue and one for a backend, in either order, are queued."""
+        org = attrs.evolve(ORG, queue="outbound")
+        for to in ((b"a@example.com", b"b@example.org"), (b"b@example.org", b"a@example.com")):
+            first, second = self.taken(*to, org=org)
+            self.assertIs(second.taken, SPLIT)
+            self.assertEqual({first.way.delivery, second.way.delivery}, {FORWARD, OUTBOUND})
+
+    def test_queue_alone(self) -> None:
+        """Recipients that are all for the queue are one way, and not split."""
+        org = attrs.evolve(ORG, queue="outbound")
+        for decision in self.taken(b"a@example.org", b"b@example.org", org=org):
+            self.assertIsNot(decision.taken, SPLIT)
+            self.assertIsNone(decision.taken.next_hop)
+
+    def test_strangers(self) -> None:
+        """Who does not relay brings the others in the next transaction, as ever."""
+        first, second = self.taken(b"a@example.com", b"b@example.org", client=STRANGER)
+        self.assert_accepted(first)
+        self.assert_refused(second, answers.OTHER_ROUTE)
+
+    def test_one_recipient(self) -> None:
+        """``one_message_per_rcpt`` defers a second one of its way, but none of a split transaction.
+
+        The queue has an entry of its own for each.
+        """
+        org = attrs.evolve(ORG, one_message_per_rcpt=True)
+        _, second = self.taken(b"a@example.org", b"b@example.org", org=org)
+        self.assert_refused(second, answers.ONE_RECIPIENT)
+        recipients = (b"a@example.org", b"b@example.com", b"c@example.org", b"d@example.org")
+        for decision in self.taken(*recipients, org=org):
+            self.assert_accepted(decision)
+
+    def test_no_queue(self) -> None:
+        """Without a queue a further way is deferred, as a fault of ours."""
+        _, second = self.taken(b"a@example.com", b"b@example.org", outbound=None)
+        self.assert_refused(second, answers.NO_QUEUE, fault=True)
+        self.assertIn("split_routes=queue", second.why)
 
 
 class RelayAddressTests(SynchronousTestCase):

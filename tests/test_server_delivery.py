@@ -10,9 +10,10 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from smtpforward import answers
-from smtpforward.config.settings import Limits, Route
+from smtpforward.config.settings import Limits, Outbound, Route
 from smtpforward.dispatch import Dispatcher
 from smtpforward.envelope import Recipient
+from smtpforward.job import NextHop
 from smtpforward.learned import LearnedRefusals
 from smtpforward.reply import Reply
 from smtpforward.server.delivery import Refusal, RoutingDelivery
@@ -122,6 +123,63 @@ class RoutingDeliveryTests(SynchronousTestCase):
         self.delivery.validateTo(recipient(b"b@example.com"))
         reply = self.refusal(recipient(b"b@example.org"))
         self.assertEqual(reply, answers.signed(answers.OTHER_ROUTE, "1F"))
+
+    def queueing(self, **changes: Any) -> None:
+        """A transaction of a client that relays, of settings with a queue."""
+        org = Route("example.org", OTHER)
+        changes = {"sections": {"example.org": org}, "outbound": Outbound(), **changes}
+        given = settings(**changes)
+        split = attrs.evolve(given.routes, split_routes="queue")
+        self.settings = attrs.evolve(given, routes=split)
+        self.transaction.client = attrs.evolve(self.transaction.client, relaying_by="its login")
+        self.delivery = RoutingDelivery(self.settings, self.dispatcher, self.transaction)
+
+    def learn(self, hop: NextHop, to: Recipient) -> None:
+        """The backend has refused ``to`` before."""
+        refused = Reply(550, (b"5.1.1 no such user",))
+        self.learned.learn(hop, self.transaction.sender, to.address, refused)
+
+    def test_queued(self) -> None:
+        """A recipient for the queue makes the transaction one for the queue."""
+        self.queueing(sections={"example.org": Route("example.org", OTHER, queue="outbound")})
+        self.delivery.validateTo(recipient(b"b@example.org"))
+        self.assertTrue(self.transaction.queued)
+
+    def test_forwarded(self) -> None:
+        """One for a backend does not."""
+        self.queueing()
+        self.delivery.validateTo(recipient(b"b@example.org"))
+        self.delivery.validateTo(recipient(b"c@example.org"))
+        self.assertFalse(self.transaction.queued)
+
+    def test_split(self) -> None:
+        """Recipients with several ways are all in the transaction, which is queued."""
+        self.queueing()
+        for to in (b"b@example.com", b"c@example.org", b"d@example.com"):
+            self.delivery.validateTo(recipient(to))
+        self.assertTrue(self.transaction.queued)
+        sections = [route.section for route in self.transaction.routes]
+        self.assertEqual(sections, ["", "example.org", ""])
+
+    def test_learned_is_not_for_the_queue(self) -> None:
+        """What a backend has refused before is not asked of what is queued: a bounce tells it."""
+        self.queueing()
+        to = recipient(b"c@example.org")
+        self.learn(OTHER, to)
+        self.delivery.validateTo(recipient(b"b@example.com"))
+        self.delivery.validateTo(to)
+        self.assertEqual(self.transaction.recipients[1], to)
+        self.queueing(sections={"example.org": Route("example.org", OTHER, queue="outbound")})
+        self.delivery.validateTo(to)
+
+    def test_learned_takes_no_way(self) -> None:
+        """A first recipient that was refused before is refused, and leaves no way behind."""
+        self.queueing()
+        to = recipient(b"c@example.org")
+        self.learn(OTHER, to)
+        self.refusal(to)
+        self.delivery.validateTo(recipient(b"b@example.com"))
+        self.assertFalse(self.transaction.queued)
 
     def test_too_many(self) -> None:
         """Beyond the limit a recipient is deferred."""

@@ -3,6 +3,7 @@
 import ipaddress
 from typing import Any
 
+import attrs
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.logger import formatEvent, globalLogPublisher
@@ -12,10 +13,11 @@ from zope.interface.verify import verifyObject
 
 from smtpforward import answers
 from smtpforward.config.networks import Networks
+from smtpforward.config.settings import Outbound
 from smtpforward.dispatch import Dispatcher
-from smtpforward.envelope import Client
+from smtpforward.envelope import Client, Recipient
 from smtpforward.interfaces import ISession
-from smtpforward.job import Event
+from smtpforward.job import Delivery, Event
 from smtpforward.learned import LearnedRefusals
 from smtpforward.reply import Reply
 from smtpforward.server.delivery import Refusal, RoutingDelivery
@@ -30,7 +32,7 @@ class GatewaySessionTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.clock = Clock()
-        self.target = ScriptedTarget()
+        self.target, self.queue = ScriptedTarget(), ScriptedTarget()
         self.settings = settings()
         self.session = self.made("192.0.2.1")
         self.events: list[Any] = []
@@ -39,7 +41,8 @@ class GatewaySessionTests(SynchronousTestCase):
 
     def made(self, ip: str) -> GatewaySession:
         """The session of a client at ``ip``."""
-        dispatcher = Dispatcher(self.target, LearnedRefusals(self.clock), self.clock)
+        learned = LearnedRefusals(self.clock)
+        dispatcher = Dispatcher(self.target, learned, self.clock, self.queue)
         return GatewaySession(Client(ip, 4321), lambda: self.settings, dispatcher, self.clock)
 
     def to_data(self) -> GatewaySession:
@@ -154,6 +157,37 @@ class GatewaySessionTests(SynchronousTestCase):
             self.assertEqual(message.count(b"\r\nDate: "), relays)
             self.assertEqual(message.count(b"@mx.example.net>\r\nSubject: x\r\n"), relays)
             self.session.reset()
+
+    def test_queued(self) -> None:
+        """A message for the queue goes there as other mail does, with all parameters of DSN."""
+        given = settings(outbound=Outbound())
+        default = attrs.evolve(given.routes.default, enable_outbound=False)
+        self.settings = attrs.evolve(given, routes=attrs.evolve(given.routes, default=default))
+        self.session.authenticated("anna")
+        self.session.helo(b"client.example.net", True)
+        about, told = {b"RET": b"HDRS", b"ENVID": b"x"}, {b"NOTIFY": b"NEVER"}
+        self.session.mail(address(b"a@example.net"), about)
+        self.session.rcpt(Recipient(address(b"b@example.com"), told))
+        answer = self.session.end_of_data(content(b"Subject: x\r\n\r\nbody\r\n"))
+        [job], [message] = self.queue.jobs, self.queue.messages
+        self.assertEqual(self.target.jobs, [])
+        self.assertEqual(job.envelope.parameters, about)
+        self.assertEqual(job.envelope.recipients[0].parameters, told)
+        self.assertEqual(job.deliveries, (Delivery.OUTBOUND,))
+        self.assertTrue(message.startswith(b"Received: "))
+        self.assertIn(b"\r\nMessage-ID: ", message)
+        self.queue.answer(Event.ACCEPTED)
+        self.assertEqual(self.successResultOf(answer), TAKEN)
+        self.assertIn(" relay=queue ", self.logged()[0])
+
+    def test_refused_beside_queued(self) -> None:
+        """A recipient that is refused in a transaction for the queue never came to it."""
+        given = settings(outbound=Outbound())
+        default = attrs.evolve(given.routes.default, queue="outbound")
+        self.settings = attrs.evolve(given, routes=attrs.evolve(given.routes, default=default))
+        self.to_data().rcpt(recipient(b"b@elsewhere.example"))
+        self.assertIn(" relay=none ", self.logged()[0])
+        self.assertIn(" status=bounced (550 ", self.logged()[0])
 
     def test_closed_gives_up(self) -> None:
         """When the client goes while the message is handed over, that is cancelled."""

@@ -15,7 +15,9 @@ from smtpforward import answers
 from smtpforward.address import Fault, parse_sender, parse_utf8_recipient
 from smtpforward.commands import settings as directory
 from smtpforward.config import Settings
+from smtpforward.config.settings import Outbound
 from smtpforward.envelope import Address, Client
+from smtpforward.job import Delivery
 from smtpforward.routing import Accept, Refuse, Way, decide, decide_sender
 
 if TYPE_CHECKING:
@@ -88,13 +90,33 @@ def explain(
         yield False, _refused(sender, refused)
         return
     taken: Way | None = None
+    decisions = []
     for recipient in recipients:
         decision = _decide(settings, client, path.address, recipient, taken)
+        decisions.append((recipient, decision))
         if isinstance(decision, Accept):
-            taken = taken or decision.way
-            yield True, f"<{recipient}>: {decision.way}: {decision.why}"
-        else:
+            taken = decision.taken
+    # A further recipient may turn the whole transaction to the queue.
+    outbound = settings.outbound if taken and taken.next_hop is None else None
+    for recipient, decision in decisions:
+        if isinstance(decision, Refuse):
             yield False, _refused(recipient, decision)
+        else:
+            way = _queued(outbound, decision, recipient) if outbound else str(decision.way)
+            yield True, f"<{recipient}>: {way}: {decision.why}"
+
+
+def _queued(outbound: Outbound, accepted: Accept, recipient: str) -> str:
+    """Where a recipient goes that is queued first."""
+    route, domain = accepted.route, recipient.rpartition("@")[2] if "@" in recipient else ""
+    own_host = route.section and route.own_host
+    if accepted.way.delivery is Delivery.SMTP_FORWARD or own_host or not domain:
+        there = f"to {route.next_hop}"
+    elif outbound.smart_host:
+        there = f"to the smart host {outbound.smart_host}"
+    else:
+        there = f"to the MX hosts of {domain}"
+    return f"to the outbound queue, from there {there}"
 
 
 def _decide(

@@ -43,7 +43,7 @@ def time_span(value: object) -> float:
 
 
 def _seconds(text: str) -> float | None:
-    match = SPAN.fullmatch("".join(text.split()).lower())
+    match = SPAN.fullmatch(text.lower())
     if match is None:
         return None
     seconds = float(match[1]) * UNITS[match[2]]
@@ -56,8 +56,8 @@ def intervals(value: object) -> tuple[float, ...]:
     if text.lower() == NONE:
         return ()
     found: list[float] = []
-    for given in text.split(","):
-        repeated = REPEATED.fullmatch(given.strip())
+    for given in "".join(text.split()).split(","):
+        repeated = REPEATED.fullmatch(given)
         seconds = _seconds(repeated[1] if repeated else given)
         count = int(repeated[2]) if repeated else 1
         if seconds is None or not 0 < count <= MOST_INTERVALS - len(found):

@@ -150,13 +150,13 @@ def _build(
         "logins": users,
         **{key: main[key] for key in AS_THEY_ARE},
     }
-    if files.forward is None:
-        return None
-    path = os.path.join(root, FORWARD_FILE)
-    found = routes.build(files.forward, path, me, client_tls, report)
+    found = None
+    if files.forward is not None:
+        path = os.path.join(root, FORWARD_FILE)
+        found = routes.build(files.forward, path, me, client_tls, report)
     path = os.path.join(root, outbound.FILE)
     queue = outbound.build(files.outbound, path, me, client_tls, found, report)
-    return Settings(routes=found, outbound=queue, **built)
+    return Settings(routes=found, outbound=queue, **built) if found else None
 
 
 def _access(root: str, report: Report) -> Access:

@@ -6,6 +6,7 @@ Haraka. A smart host that is also a route's backend has the bounds of that pool.
 """
 
 import os
+from collections.abc import Sequence
 from typing import Any
 
 from attrs import define
@@ -36,14 +37,21 @@ Values = dict[str, Any]
 
 
 def build(
-    reading: Reading, path: str, me: str, client_tls: ClientTLS, routes: Routes, report: Report
+    reading: Reading,
+    path: str,
+    me: str,
+    client_tls: ClientTLS,
+    routes: Routes | None,
+    report: Report,
 ) -> Outbound | None:
     """The settings of the queue, where there is one.
 
     :param path: of the file, which may be missing.
+    :param routes: ``None`` where there are none to be had.
     """
     builder = _Builder(reading, path, me, client_tls, report)
-    return builder.outbound(builder.store(routes.queues), routes)
+    hops = list(routes.next_hops()) if routes else []
+    return builder.outbound(builder.store(routes is not None and routes.queues), hops)
 
 
 def intervals(values: Values) -> tuple[float, ...]:
@@ -106,11 +114,14 @@ class _Builder:
             self.report.warn(WITHOUT_EFFECT.format(FILE, folder))
         return None
 
-    def outbound(self, address: str | None, routes: Routes) -> Outbound | None:
-        """All of it; what is wrong is reported, also where there is no queue."""
+    def outbound(self, address: str | None, hops: Sequence[NextHop]) -> Outbound | None:
+        """All of it; what is wrong is reported, also where there is no queue.
+
+        :param hops: those of the routes.
+        """
         main: Values = dict(self.reading.values[MAIN])
         main = dict(credentials.with_password(main, self._at, self._root, self.report))
-        smart_host, direct = self._smart_host(main, routes), self._direct(main)
+        smart_host, direct = self._smart_host(main, hops), self._direct(main)
         if address is None:
             return None
         return Outbound(
@@ -130,7 +141,7 @@ class _Builder:
         server = Server("", main["mx_port"], helo, main["bind"], tls=tls)
         return NextHop((server,), backends.timeouts(main), _bounds(main))
 
-    def _smart_host(self, main: Values, routes: Routes) -> NextHop | None:
+    def _smart_host(self, main: Values, hops: Sequence[NextHop]) -> NextHop | None:
         credentials.check(main, self._at, self.report)
         given = main["smart_host"]
         if given is None:
@@ -141,7 +152,7 @@ class _Builder:
         for key, message, remedy in backends.contradictions(servers, values):
             place = self._at(key) or self._at("smart_host") or Place(self.path)
             self.report.add(place, key, message, remedy)
-        shared = (hop.bounds for hop in routes.next_hops() if servers[0] in hop.servers)
+        shared = (hop.bounds for hop in hops if servers[0] in hop.servers)
         return NextHop(servers, backends.timeouts(main), next(shared, _bounds(main)))
 
     def _check_no_login(self) -> None:

@@ -74,12 +74,15 @@ class RoutingDelivery:
             if decision.fault:
                 self.log.error("id={id}: {why}", id=transaction.id, why=decision.why)
             raise Refusal(answers.signed(decision.reply, transaction.id))
-        learned = self._dispatcher.learned.recall(
-            decision.route.next_hop, transaction.sender, user.address
-        )
-        if learned is not None:
-            raise Refusal(learned)
-        self._way = decision.way
+        if decision.taken.next_hop is None:
+            transaction.queued = True
+        else:
+            learned = self._dispatcher.learned.recall(
+                decision.route.next_hop, transaction.sender, user.address
+            )
+            if learned is not None:
+                raise Refusal(learned)
+        self._way = decision.taken
         transaction.recipients.append(user)
         transaction.routes.append(decision.route)
         return self.message

@@ -43,12 +43,16 @@ timeout=10
 timeout=20
 max_age 240 {SECRET}
 auth_pass={SECRET}
-split_routes=queue
+split_routes=perhaps
 [example..com]
 host=a.example
 [example.org]
 check_recipient=true
 host=one.example two.example
+""",
+    "outbound.ini": """\
+store=sqlite:absent/queue.sqlite3
+temp_fail_intervals=5m, often
 """,
     "relay_acl_allow": """\
 # who may relay
@@ -75,10 +79,12 @@ PROBLEMS = (
     ("smtp_forward.ini:8: timeout", "was given before, on line 7", "only one of the two"),
     ("smtp_forward.ini:9", "the line has no =", "key=value"),
     ("smtp_forward.ini:10: auth_pass", "auth_type is not set", "auth_type=plain"),
-    ("smtp_forward.ini:11: split_routes", "'queue' does not work", "split_routes=defer"),
+    ("smtp_forward.ini:11: split_routes", "'perhaps' is wrong", "defer or queue"),
     ("smtp_forward.ini:12", "'example..com' is no domain", "a section such as [example.com]"),
     ("smtp_forward.ini:15: check_recipient", "is not known here", "before the first section"),
     ("smtp_forward.ini:16: host", "is wrong", "one host name or IP address"),
+    ("outbound.ini:1: store", "absent' is no directory", "make it, for the gateway's user"),
+    ("outbound.ini:2: temp_fail_intervals", "'5m, often' is wrong", "such as 1m, 5m*2, 1h*3"),
     ("host_list", "cannot be read: Is a directory", "a file that this user can read"),
     ("host_list_regex:1", "'(' is no regular expression", "one such as"),
     ("relay_acl_allow:2", "'127.0.0.0/99' is no address or network", "192.0.2.0/24"),
@@ -86,6 +92,7 @@ PROBLEMS = (
     ("relay_acl_allow:4", "'gateway.example' is no address or network", "192.0.2.7"),
 )
 MISSING = (("smtp_forward.ini", "is not there", "this file, with at least host=NAME in it"),)
+WITHOUT_ROUTES = ("me", "outbound.ini", "relay_acl_allow")
 Problems = tuple[tuple[str, str, str], ...]
 
 
@@ -158,8 +165,8 @@ class WrongSettingsTests(PeerTestCase):
         config = self.directory({"smtp.ini": "listen=127.0.0.1:{port}\n"}, port)
         for done in await self.both(config):
             self.assert_told(done, config, MISSING)
-        config = self.directory({name: FILES[name] for name in ("me", "relay_acl_allow")}, port)
-        others = [one for one in PROBLEMS if one[0].startswith(("me", "relay_acl_allow"))]
+        config = self.directory({name: FILES[name] for name in WITHOUT_ROUTES}, port)
+        others = [one for one in PROBLEMS if one[0].startswith(WITHOUT_ROUTES)]
         for done in await self.both(config):
             self.assert_told(done, config, (others[0], *MISSING, *others[1:]))
         self.assertFalse(is_listening(port))
