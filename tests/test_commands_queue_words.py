@@ -367,7 +367,7 @@ class DocumentTests(SynchronousTestCase):
 
     def test_synopsis(self) -> None:
         """Its subcommands and their options are those that there are."""
-        told = dict(re.findall(r"^smtpforward queue (\w+) +(.*)$", self.text, re.MULTILINE))
+        told = dict(re.findall(r"^smtpforward queue (\w+) +(.*)$", self.text.split("```")[1], re.M))
         parser = main.parser()
         for name in ("list", "show", "retry", "hold", "release", "delete", "flush", "stats"):
             usage = io.StringIO()

@@ -2,8 +2,8 @@
 
 It opens the store that the settings name, beside a gateway that may be running and notices by
 itself what has become due. Exit codes: 1 a deletion that was not confirmed, 65 a damaged store,
-66 a message that is not there, 69 a store that cannot be used, 75 one that is full, 77 one that
-this user may not use, 78 settings without a queue, 130 Ctrl-C.
+66 a message that is not there, 69 a store that cannot be used, 74 output that cannot be written,
+75 a store that is full, 77 one that this user may not use, 78 settings without a queue, 130 Ctrl-C.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from twisted.internet.task import react
 from smtpforward.commands import settings as directory
 from smtpforward.commands.queue import actions, arguments
 from smtpforward.commands.queue.actions import Form
-from smtpforward.commands.queue.output import Output, confirmed, standard
+from smtpforward.commands.queue.output import Output, UnwrittenError, confirmed, standard
 from smtpforward.config import store as places
 from smtpforward.interfaces import IQueueStore
 from smtpforward.outbound.entry import Change, Filter
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 EX_DATAERR = 65
 EX_UNAVAILABLE = 69
+EX_IOERR = 74
 EX_TEMPFAIL = 75
 EX_NOPERM = 77
 EX_INTERRUPTED = 130
@@ -170,7 +171,7 @@ def run(asked: argparse.Namespace) -> int:
     if _not_yet(outbound.store):
         output.remark(f"{outbound.store}: is not there yet; the gateway makes it when it starts")
         return EX_UNAVAILABLE
-    return _in_reactor(lambda reactor: perform(store_at(outbound.store, reactor), asked, output))
+    return _in_reactor(lambda reactor: perform(outbound.store, reactor, asked, output))
 
 
 def _no_queue(config: str, output: Output) -> int:
@@ -204,10 +205,11 @@ def _in_reactor(main: Callable[[Any], Coroutine[Any, Any, int]]) -> int:
     return codes[0] if codes else EX_INTERRUPTED
 
 
-async def perform(store: IQueueStore, asked: argparse.Namespace, output: Output) -> int:
+async def perform(address: str, reactor: Any, asked: argparse.Namespace, output: Output) -> int:
     """Open the store, act, close it; the exit code."""
     action: Action = asked.action
     try:
+        store = store_at(address, reactor)
         await store.open()
         try:
             return await action(store, asked, output)
@@ -216,10 +218,11 @@ async def perform(store: IQueueStore, asked: argparse.Namespace, output: Output)
     except StoreError as error:
         output.remark(str(error))
         return exit_code(error)
-    except BrokenPipeError:
-        # Whoever read has seen enough; nothing more may be written, at the end of Python neither.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), output.out.fileno())
-        return directory.EX_OK
+    except UnwrittenError as error:
+        if error.gone:
+            return directory.EX_OK
+        output.remark(str(error))
+        return EX_IOERR
 
 
 def exit_code(error: StoreError) -> int:

@@ -1,13 +1,28 @@
-"""Where the command says things: results on one stream, remarks on the other."""
+"""Where the command says things: results on one stream, remarks on the other.
 
+Failure policy: what cannot be written ends the command; that its reader has gone is no error.
+"""
+
+import os
 import shutil
 import signal
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from io import TextIOWrapper
 from typing import TextIO
 
 from attrs import frozen
+
+
+class UnwrittenError(Exception):
+    """Results could not be written.
+
+    :ivar gone: whether the one who reads has gone: it has seen enough.
+    """
+
+    def __init__(self, error: OSError) -> None:
+        super().__init__(f"the output cannot be written: {error.strerror}")
+        self.gone = isinstance(error, BrokenPipeError)
 
 
 @frozen
@@ -24,11 +39,19 @@ class Output:
     def say(self, lines: Iterable[str]) -> None:
         """Write lines, so that they are seen at once.
 
-        :raise BrokenPipeError: when the reader has gone.
+        :raise UnwrittenError: when they cannot be written.
         """
         for line in lines:
-            self.out.write(f"{line}\n")
-        self.out.flush()
+            self._try(self.out.write, f"{line}\n")
+        self._try(self.out.flush)
+
+    def _try(self, write: Callable[..., object], *text: str) -> None:
+        try:
+            write(*text)
+        except OSError as error:
+            # At its end Python tries once more what is left.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self.out.fileno())
+            raise UnwrittenError(error)
 
     def remark(self, line: str) -> None:
         """What is no result."""
