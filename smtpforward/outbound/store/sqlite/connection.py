@@ -140,6 +140,8 @@ class Connection:
             connection.execute("COMMIT")
         except Exception as error:
             _roll_back(connection)
+            if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_FULL:
+                _reuse_log(connection)
             if len(batch) > 1:
                 for each in batch:
                     self._run(connection, [each])
@@ -175,6 +177,12 @@ def _roll_back(connection: sqlite3.Connection) -> None:
     with contextlib.suppress(sqlite3.Error):
         if connection.in_transaction:
             connection.execute("ROLLBACK")
+
+
+def _reuse_log(connection: sqlite3.Connection) -> None:
+    # What is in the database itself makes room in the log, which cannot grow on a full disk.
+    with contextlib.suppress(sqlite3.Error):
+        connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
 
 
 def _empty_log(connection: sqlite3.Connection) -> None:
