@@ -99,9 +99,8 @@ class LoadTests(SynchronousTestCase):
         found = load(self.folder, hostname=lambda: "mx.example.com").files
         expected = {
             *("me", "smtp.ini", "connection.ini", "tls.ini", "smtp_forward.ini"),
-            *("auth_flat_file.ini", "outbound.ini"),
-            *("host_list", "host_list_regex", "relay_acl_allow"),
-            *("secret", "tls", "tls_key.pem", "tls_cert.pem"),
+            *("auth_flat_file.ini", "host_list", "host_list_regex", "relay_acl_allow"),
+            *("outbound.ini", "secret", "tls", "tls_key.pem", "tls_cert.pem"),
         }
         self.assertEqual(self.names(found), expected)
         there = {path for path, known in found.items() if known is not None}
