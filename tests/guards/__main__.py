@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from tests.guards import Guard, chunks, client, extensions, limits, server, workers
+from tests.guards import Guard, chunks, client, extensions, limits, mx, server, workers
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PARTS = ("smtpforward", "twisted", "tests")
@@ -95,6 +95,7 @@ def main(words: Sequence[str]) -> int:
         *limits.GUARDS,
         *chunks.GUARDS,
         *client.GUARDS,
+        *mx.GUARDS,
         *workers.GUARDS,
     ]
     chosen = [g for g in known if not words or any(word in g.test for word in words)]
