@@ -74,9 +74,9 @@ class PeerTestCase(TestCase):
         self.stop_later(exim.stop)
         return await exim.ready()
 
-    def name_server(self) -> NameServer:
+    def name_server(self, host: str = "127.0.0.1") -> NameServer:
         """A name server that knows nothing yet."""
-        server = NameServer()
+        server = NameServer(host)
         self.stop_later(server.stop)
         return server
 
