@@ -92,6 +92,24 @@ class Content:
         content.append(data if not data or data.endswith(b"\r\n") else data + b"\r\n")
         return content
 
+    @classmethod
+    def of_wire(cls, data: bytes) -> "Content":
+        """A message in memory from ``data`` in wire form, which was checked when it was stored."""
+        content = cls("", len(data))
+        content.append(data)
+        return content
+
+    @classmethod
+    def of_file(cls, descriptor: int, size: int) -> "Content":
+        """A message in wire form that an open file holds, ``size`` bytes: complete.
+
+        The descriptor is the content's own from now on.
+        """
+        content = cls("", 0)
+        content._fd = descriptor
+        content.size = size
+        return content
+
     def append(self, piece: bytes) -> None:
         """Add ``piece``. Moves everything to a file above ``spool_after``, or ``most`` in all."""
         self.size += len(piece)

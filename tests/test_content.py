@@ -320,3 +320,38 @@ class SharedMemoryTests(SynchronousTestCase):
         made.close()
         lost.close()
         self.assertEqual(self.memory.held, 0)
+
+
+class StoredTests(SynchronousTestCase):
+    """Messages that a store gives back, in wire form."""
+
+    def test_in_memory(self) -> None:
+        """Both forms of it, and its size; nothing is written anywhere."""
+        made = Content.of_wire(b"A: 1\r\n\r\n..b\r\n")
+        self.assertEqual(b"".join(made.wire()), b"A: 1\r\n\r\n..b\r\n")
+        self.assertEqual(b"".join(made.plain()), b"A: 1\r\n\r\n.b\r\n")
+        self.assertEqual((made.size, made.spooled), (13, False))
+        self.assertEqual(made.header(100), b"A: 1\r\n")
+
+    def test_empty(self) -> None:
+        """A message without a byte is one."""
+        made = Content.of_wire(b"")
+        self.assertEqual((b"".join(made.wire()), made.size, made.spooled), (b"", 0, False))
+
+    def test_in_a_file(self) -> None:
+        """The file may have lost its name; its descriptor is closed with the content."""
+        name = self.mktemp()
+        with open(name, "wb") as file:
+            file.write(b"A: 1\r\n\r\n..b\r\n")
+        descriptor = os.open(name, os.O_RDONLY)
+        os.unlink(name)
+        made = Content.of_file(descriptor, 13)
+        for _ in range(2):
+            self.assertEqual(b"".join(made.wire()), b"A: 1\r\n\r\n..b\r\n")
+        self.assertEqual(b"".join(made.plain()), b"A: 1\r\n\r\n.b\r\n")
+        self.assertEqual((made.size, made.spooled, made.octets(100)), (13, True, None))
+        self.assertEqual(made.header(100), b"A: 1\r\n")
+        made.close()
+        made.close()
+        with self.assertRaises(OSError):
+            os.fstat(descriptor)
