@@ -1,0 +1,169 @@
+"""The queue in a PostgreSQL database, which several gateways share.
+
+Each call runs in a thread with a connection; nothing is kept in this process, so that any gateway
+may end at any time. Messages are in the database too: no gateway needs another's disk.
+
+Failure policy: what fails has changed nothing (but :meth:`PostgreSQLStore.change`, which goes in
+steps), and the next call may work: the store connects again by itself. Where a connection ends
+during a commit, nobody knows what became of it: the call fails, and may have been done. A sender
+then brings its message again: there may be two, never none.
+"""
+
+import secrets
+import tempfile
+from collections.abc import Callable, Collection, Sequence
+from typing import Any, TypeVar
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from smtpforward.content import Content
+from smtpforward.interfaces import IQueueStore
+from smtpforward.outbound.entry import (
+    Change,
+    Claimed,
+    Filter,
+    Lease,
+    Listed,
+    NewMessage,
+    Result,
+    Shown,
+    Stats,
+)
+from smtpforward.outbound.store.postgresql import (
+    adding,
+    changing,
+    contents,
+    leases,
+    looking,
+    results,
+    schema,
+)
+from smtpforward.outbound.store.postgresql.address import parameters_of
+from smtpforward.outbound.store.postgresql.clock import DatabaseClock
+from smtpforward.outbound.store.postgresql.connections import Connections, Work
+from smtpforward.outbound.store.postgresql.listening import Listener, Notifier
+
+T = TypeVar("T")
+CONNECTIONS = 8
+PATIENCE = 15.0  # seconds
+SPOOL_AFTER = 1048576  # bytes
+
+_log = Logger()
+
+
+@implementer(IQueueStore)
+class PostgreSQLStore:
+    """See :class:`smtpforward.interfaces.IQueueStore`.
+
+    :param address: as in ``address.py``; it may hold a password.
+    :param connections: at most so many, and one more that listens.
+    :param patience: seconds after which a call that does not go on fails.
+    :param now: the time, where it is not to be the database's.
+    :param spool_dir: where contents of more than ``spool_after`` bytes are kept while they are read.
+    :raise ValueError: when the address is none.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        reactor: Any,
+        *,
+        connections: int = CONNECTIONS,
+        patience: float = PATIENCE,
+        now: Callable[[], float] | None = None,
+        spool_dir: str | None = None,
+        spool_after: int = SPOOL_AFTER,
+    ) -> None:
+        clock = DatabaseClock()
+        self.now = now or clock.now
+        self._reactor = reactor
+        self._spool = (spool_dir or tempfile.gettempdir(), spool_after)
+        self._name = secrets.token_hex(8)
+        parameters = parameters_of(address)
+        self._connections = Connections(parameters, reactor, clock, connections, patience)
+        self._notifier = Notifier(self._connections, reactor, self._name)
+        self._listeners: list[Listener] = []
+
+    def __repr__(self) -> str:
+        return f"<PostgreSQLStore {self._connections.place}>"
+
+    def open(self, owner: str | None = None) -> "Deferred[None]":
+        """Make or migrate the tables. It may be called again when it has failed."""
+        return self._connections.run(_open).addCallback(_warn)
+
+    def close(self) -> "Deferred[None]":
+        """End all connections, when what was begun has ended."""
+        for listener in self._listeners:
+            listener.stop()
+        self._notifier.stop()
+        return self._connections.close()
+
+    def watch(self, changed: Callable[[], object]) -> None:
+        """Have ``changed()`` called, too, whenever the way to the database is there again."""
+        self._listeners.append(Listener(self._connections, self._reactor, self._name, changed))
+
+    def add(self, new: NewMessage) -> "Deferred[list[Claimed]]":
+        added = self._connections.run(adding.add, new, self.now())
+        return added if new.lease else added.addCallback(self._say)
+
+    def due(self, most: int, but: Collection[str]) -> "Deferred[list[str]]":
+        return self._connections.run(leases.due, most, but, self.now())
+
+    def next_due(self, but: Collection[str]) -> "Deferred[float | None]":
+        return self._connections.run(leases.next_due, but)
+
+    def claim(self, destination: str, most: int, lease: Lease) -> "Deferred[list[Claimed]]":
+        return self._connections.run(leases.claim, destination, most, lease, self.now())
+
+    def renew(self, entries: Collection[int], lease: Lease) -> "Deferred[frozenset[int]]":
+        return self._connections.run(leases.renew, entries, lease)
+
+    def give_back(self, entries: Collection[int], owner: str, due: float) -> "Deferred[None]":
+        given = self._connections.run(leases.give_back, entries, owner, due)
+        return given.addCallback(self._say)
+
+    def record(self, result: Result) -> "Deferred[None]":
+        recorded = self._connections.run(results.record, result, self.now())
+        return recorded.addCallback(self._say) if result.notices else recorded
+
+    def defer(
+        self, destination: str, reply: str, intervals: Sequence[float], most: int
+    ) -> "Deferred[int]":
+        return self._connections.run(
+            results.defer, destination, reply, intervals, most, self.now()
+        )
+
+    def content(self, message: str) -> "Deferred[Content]":
+        return self._connections.run(contents.content, message, *self._spool)
+
+    def listed(self, which: Filter, most: int, after: Listed | None) -> "Deferred[list[Listed]]":
+        return self._connections.run(looking.listed, which, most, after, self.now())
+
+    def shown(self, message: str) -> "Deferred[Shown | None]":
+        return self._connections.run(looking.shown, message, self.now())
+
+    def change(self, which: Filter, change: Change) -> "Deferred[int]":
+        changed = self._connections.run(changing.change, which, change, self.now())
+        return changed.addCallback(self._say)
+
+    def stats(self, most: int) -> "Deferred[Stats]":
+        return self._connections.run(looking.stats, most, self.now())
+
+    def _say(self, result: T) -> T:
+        self._notifier.say()
+        return result
+
+
+def _open(work: Work) -> str:
+    schema.migrate(work)
+    fsync: str = work.rows("SHOW fsync")[0][0]
+    return fsync
+
+
+def _warn(fsync: str) -> None:
+    if fsync == "off":
+        _log.warn(
+            "the queue's database runs with fsync=off: what is accepted is lost when its host fails"
+        )
