@@ -90,6 +90,16 @@ def message_of(row: Sequence[Any]) -> Message:
 # -- recipients of an entry
 
 
+def indices_text(indices: Iterable[int]) -> str:
+    """A JSON list of numbers."""
+    return f"[{','.join(map(str, indices))}]"
+
+
+def indices_of(text: str) -> tuple[int, ...]:
+    """The numbers of a JSON list."""
+    return tuple(_decode(text))
+
+
 @frozen
 class Standing:
     """What has become of an entry's recipients: indices in the message, in order."""
@@ -101,12 +111,15 @@ class Standing:
     @classmethod
     def of(cls, queued: str, delivered: str, failed: str) -> "Standing":
         """The standing whose columns these are."""
-        return cls(*(tuple(_decode(text)) for text in (queued, delivered, failed)))
+        return cls(indices_of(queued), indices_of(delivered), indices_of(failed))
 
     @property
     def columns(self) -> tuple[str, str, str]:
         """``queued``, ``delivered``, ``failed``: a JSON list of numbers each."""
-        return _encode(self.queued), _encode(self.delivered), _encode(self.failed)
+        return (
+            *(indices_text(self.queued), indices_text(self.delivered)),
+            indices_text(self.failed),
+        )
 
     def after(self, results: Iterable[RecipientResult]) -> "Standing":
         """The standing after an attempt: what is final stays so, whatever a late result says."""
@@ -172,7 +185,7 @@ def attempt_of(at: float, took: float, peer: str, results: str) -> Attempt:
 def last_reply(results: Sequence[RecipientResult]) -> str:
     """What a list shows of an attempt: why the first of those that stay does."""
     staying = [result.reply for result in results if result.state is State.QUEUED]
-    return _storable(next(iter(staying or [result.reply for result in results]), ""))
+    return storable(next(iter(staying or [result.reply for result in results]), ""))
 
 
 # -- searches
@@ -210,10 +223,10 @@ def _mailbox(local: str, host: str) -> str:
 
 
 def _folded(local: str) -> str:
-    return _storable(mailbox(local, "")[:-1])
+    return storable(mailbox(local, "")[:-1])
 
 
-def _storable(text: str) -> str:
+def storable(text: str) -> str:
     """Text that every database takes: no lone surrogates, no NUL."""
     return text.encode("utf-8", "replace").decode("utf-8").replace("\0", "?")
 

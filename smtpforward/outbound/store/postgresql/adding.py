@@ -30,7 +30,7 @@ WITH put AS (
         AS each (destination, delivery, queued, recipients, number)
     ORDER BY number RETURNING id
 ) SELECT id FROM new ORDER BY id
-"""  # noqa: S608
+"""
 
 
 def add(work: Work, new: NewMessage, now: float) -> list[Claimed]:

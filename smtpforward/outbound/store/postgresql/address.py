@@ -7,8 +7,11 @@ Failure policy: an address that is none raises ValueError without a word of it, 
 password; nothing else of this package ever shows one.
 """
 
+from typing import Any
+
+from attrs import field, frozen
 from psycopg import ProgrammingError
-from psycopg.conninfo import conninfo_to_dict
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 PREFIXES = ("postgresql://", "postgres://")
 # Seconds, but for the last, which is milliseconds that data sent may stay unacknowledged.
@@ -21,18 +24,33 @@ DEFAULTS: dict[str, str | int] = {
     "tcp_user_timeout": 15000,
 }
 
-Parameters = dict[str, str | int]
 
+@frozen
+class Address:
+    """Where a queue is.
 
-def parameters_of(address: str) -> Parameters:
-    """What to connect with.
-
-    :raise ValueError: when ``address`` is none of PostgreSQL.
+    :ivar place: for people: nothing in it is secret. ``conninfo``: what libpq is given.
     """
+
+    place: str
+    conninfo: str = field(repr=False)
+
+    @classmethod
+    def of(cls, text: str) -> "Address":
+        """What ``text`` means.
+
+        :raise ValueError: when it is no address of PostgreSQL.
+        """
+        given = {name: value for name, value in _given(text).items() if value is not None}
+        parameters = {**DEFAULTS, **given, "client_encoding": "utf8"}
+        return cls(_place(given), make_conninfo("", **parameters))
+
+
+def _given(address: str) -> dict[str, Any]:
     if not address.startswith(PREFIXES):
         raise ValueError("begins with none of " + ", ".join(PREFIXES))
     try:
-        given = conninfo_to_dict(address)
+        return conninfo_to_dict(address)
     except ProgrammingError:
         # libpq's own words quote from it.
         raise ValueError(
@@ -40,15 +58,9 @@ def parameters_of(address: str) -> Parameters:
             " postgresql://user@host:5432/database?sslmode=verify-full, with what is special in a"
             " password as %XX; an unknown parameter is a mistake too"
         ) from None
-    return {
-        **DEFAULTS,
-        **{name: value for name, value in given.items() if value is not None},
-        "client_encoding": "utf8",
-    }
 
 
-def place(parameters: Parameters) -> str:
-    """Where that is, for people: nothing in it is secret."""
-    host = parameters.get("host", parameters.get("hostaddr", "the default host"))
-    port = f":{parameters['port']}" if "port" in parameters else ""
-    return f"PostgreSQL at {host}{port}, database {parameters.get('dbname', 'of the user')}"
+def _place(given: dict[str, Any]) -> str:
+    host = given.get("host", given.get("hostaddr", "the default host"))
+    port = f":{given['port']}" if "port" in given else ""
+    return f"PostgreSQL at {host}{port}, database {given.get('dbname', 'of the user')}"

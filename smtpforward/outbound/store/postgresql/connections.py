@@ -20,7 +20,7 @@ from twisted.python.failure import Failure
 
 from smtpforward.net.clock import Clock, Watch
 from smtpforward.outbound.errors import StoreUnavailableError
-from smtpforward.outbound.store.postgresql.address import Parameters
+from smtpforward.outbound.store.postgresql.address import Address
 from smtpforward.outbound.store.postgresql.clock import DatabaseClock
 from smtpforward.outbound.store.postgresql.faults import as_store_error
 from smtpforward.outbound.store.postgresql.outage import Outage
@@ -97,22 +97,22 @@ class Work:
 
 
 class Connections:
-    """At most ``most`` calls at once to the database at ``parameters``; the others wait."""
+    """At most ``most`` calls at once to the database at ``address``; the others wait."""
 
     def __init__(
         self,
-        parameters: Parameters,
+        address: Address,
         reactor: Any,
         clock: DatabaseClock,
         most: int,
         patience: float,
     ) -> None:
-        self._parameters = parameters
+        self._address = address
         self._reactor = reactor
         self._clock = clock
         self._patience = patience
         self._outage = Outage(reactor)
-        self._threads = Threads(parameters, reactor, self._outage, clock, most, patience)
+        self._threads = Threads(address, reactor, self._outage, clock, most, patience)
         self._calls: dict[Call, None] = {}
         self._watch = Watch(reactor, self._expire)
         self._closed: Deferred[None] | None = None
@@ -120,7 +120,7 @@ class Connections:
     @property
     def place(self) -> str:
         """Where the database is, for people."""
-        return self._threads.place
+        return self._address.place
 
     def run(
         self, function: Callable[Concatenate[Work, P], T], *args: P.args, **keys: P.kwargs
@@ -179,7 +179,7 @@ class Connections:
 
     def _connect(self, begin: Callable[[Connection], object]) -> Connection:
         try:
-            connection: Connection = psycopg.connect(**self._parameters, autocommit=True)
+            connection: Connection = psycopg.connect(self._address.conninfo, autocommit=True)
             try:
                 begin(connection)
             except BaseException:

@@ -52,7 +52,9 @@ _OWN = """
 (SELECT id FROM entry WHERE owner = %s AND due IS NOT NULL AND id = ANY (%s::int8[])
  ORDER BY id FOR UPDATE)
 """
-_RENEW = f"WITH own AS {_OWN} UPDATE entry SET due = %s FROM own WHERE entry.id = own.id RETURNING own.id"
+_RENEW = f"""
+WITH own AS {_OWN} UPDATE entry SET due = %s FROM own WHERE entry.id = own.id RETURNING own.id
+"""
 _GIVE_BACK = f"""
 WITH own AS {_OWN} UPDATE entry SET due = %s, owner = NULL FROM own WHERE entry.id = own.id
 """
@@ -69,9 +71,7 @@ def next_due(work: Work, but: Collection[str]) -> float | None:
     return found[0][1] if found else None
 
 
-def _earliest(
-    work: Work, most: int, but: Collection[str], until: float
-) -> list[tuple[str, float]]:
+def _earliest(work: Work, most: int, but: Collection[str], until: float) -> list[tuple[str, float]]:
     looked_at = work.rows(_FIRST, (until,))
     found = [(row[0], row[1]) for row in looked_at if row[0] not in but]
     if len(found) < most and sum(row[2] for row in looked_at) == LOOKED_AT:

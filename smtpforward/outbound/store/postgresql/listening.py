@@ -4,8 +4,8 @@ The listener has a connection of its own, which the reactor watches. What is sai
 said after the commit, because PostgreSQL lets those who say something commit only one by one, and
 not more often than ``PAUSE`` allows. Who has slept through one finds the entries when it looks.
 
-Failure policy: a connection that ends is made anew, after pauses that grow. Whenever there is a new
-one ``changed`` is called, as something may have been said before.
+Failure policy: a connection that ends is made anew, after pauses that grow; then whoever watches is
+called, as something may have been said meanwhile.
 """
 
 from collections.abc import Callable
@@ -58,7 +58,9 @@ class Notifier:
             return
         self._pause = self._reactor.callLater(PAUSE, self._paused)
         # Where it cannot be said, others find out by themselves.
-        self._connections.run(notify, self._name).addErrback(lambda failure: failure.trap(StoreError))
+        self._connections.run(notify, self._name).addErrback(
+            lambda failure: failure.trap(StoreError)
+        )
 
     def _paused(self) -> None:
         self._pause = None
@@ -78,29 +80,33 @@ class Notifier:
 
 @implementer(IReadDescriptor)
 class Listener:
-    """Calls ``changed`` when another store has said something.
+    """Calls those who watch when another store has said something.
 
     :param name: of this store, whose own notifications are passed over.
     """
 
-    def __init__(
-        self, connections: Connections, reactor: Any, name: str, changed: Callable[[], object]
-    ) -> None:
+    def __init__(self, connections: Connections, reactor: Any, name: str) -> None:
         self._connections = connections
         self._reactor = reactor
         self._name = name.encode()
-        self._changed = changed
+        self._watching: list[Callable[[], object]] = []
         self._connection: Connection | None = None
         self._descriptor = -1
+        self._connecting = False
         self._pause = 0.0
         self._later: IDelayedCall | None = None
         self._stopped = False
-        self._connect()
 
     @property
     def is_listening(self) -> bool:
         """Whether it has a connection."""
         return self._connection is not None
+
+    def watch(self, changed: Callable[[], object]) -> None:
+        """Call ``changed`` from now on."""
+        self._watching.append(changed)
+        if self._connection is None and self._later is None and not self._connecting:
+            self._connect()
 
     def stop(self) -> None:
         """Listen no more."""
@@ -112,20 +118,32 @@ class Listener:
 
     # -- connecting
 
+    def start(self) -> "Deferred[None]":
+        """Connect for the first time; when that fails, nothing more is tried."""
+        self._connecting = True
+        return self._connections.apart(_listen).addCallbacks(self._connected, self._not_connected)
+
     def _connect(self) -> None:
         self._later = None
-        made: Deferred[Connection] = self._connections.apart(_listen)
-        made.addCallbacks(self._connected, self._failed)
+        self.start().addCallbacks(lambda _: self._call(), self._failed)
 
     def _connected(self, connection: Connection) -> None:
+        self._connecting = False
         if self._stopped:
             connection.close()
             return
         self._connection = connection
         self._descriptor = connection.fileno()
-        self._reactor.addReader(self)
         self._pause = 0.0
-        self._changed()
+        self._reactor.addReader(self)
+
+    def _not_connected(self, failure: Failure) -> Failure:
+        self._connecting = False
+        return failure
+
+    def _call(self) -> None:
+        for changed in self._watching:
+            changed()
 
     def _failed(self, failure: Failure) -> None:
         if self._stopped:
@@ -143,13 +161,13 @@ class Listener:
 
     # -- IReadDescriptor
 
-    def logPrefix(self) -> str:  # noqa: N802 -- Twisted's
+    def logPrefix(self) -> str:
         return "the queue's listener"
 
     def fileno(self) -> int:
         return self._descriptor
 
-    def doRead(self) -> None:  # noqa: N802 -- Twisted's
+    def doRead(self) -> None:
         """Something has come."""
         if self._connection is None:
             return
@@ -164,9 +182,9 @@ class Listener:
         except psycopg.Error:
             self.connectionLost(Failure())
         if heard:
-            self._changed()
+            self._call()
 
-    def connectionLost(self, reason: Failure) -> None:  # noqa: N802 -- Twisted's
+    def connectionLost(self, reason: Failure) -> None:
         """The connection has ended."""
         self._give_up()
         self._failed(reason)

@@ -24,7 +24,8 @@ LEASED = "(owner IS NOT NULL AND due > %(now)s)"
 FROM = "FROM entry JOIN message ON message.id = entry.message WHERE due IS NOT NULL"
 
 _OPEN = f"""
-SELECT entry.id, destination, delivery, queued, attempts, due, held, {LEASED}, last, {MESSAGE} {FROM}
+SELECT entry.id, destination, delivery, queued, attempts, due, held, {LEASED}, last, {MESSAGE}
+{FROM}
 """
 _ORDER = "ORDER BY entry.received, entry.id"
 _MESSAGE = f"SELECT {MESSAGE} FROM message WHERE id = %(id)s"
@@ -46,7 +47,7 @@ GROUP BY destination ORDER BY 2 DESC, destination LIMIT %s
 
 
 def conditions(which: Filter) -> tuple[str, dict[str, Any]]:
-    """What a filter asks of a row of ``entry JOIN message``, ``AND`` before each, and its values."""
+    """What a filter asks of an entry and its message, ``AND`` before each, and its values."""
     asked = (
         ("ids", "message.id = ANY (%(ids)s::text[])", [storable(each) for each in which.ids]),
         ("sender", "strpos(sender, %(sender)s) > 0", sought(which.sender or "")),
@@ -62,9 +63,7 @@ def conditions(which: Filter) -> tuple[str, dict[str, Any]]:
     )
 
 
-def listed(
-    work: Work, which: Filter, most: int, after: Listed | None, now: float
-) -> list[Listed]:
+def listed(work: Work, which: Filter, most: int, after: Listed | None, now: float) -> list[Listed]:
     """See :meth:`smtpforward.interfaces.IQueueStore.listed`."""
     terms, values = conditions(which)
     if after is not None:
@@ -79,9 +78,10 @@ def listed(
 def _listed(row: Sequence[Any]) -> Listed:
     id_, destination, delivery, queued, attempts, due, held, leased, last = row[:9]
     message = message_of(row[9:])
+    recipients = of_indices(message.envelope, indices_of(queued))
     return Listed(
-        *(id_, message, destination, Delivery(delivery)),
-        *(of_indices(message.envelope, indices_of(queued)), attempts, due, held, leased, last),
+        *(id_, message, destination, Delivery(delivery), recipients),
+        *(attempts, due, held, leased, last),
     )
 
 
@@ -103,9 +103,7 @@ def shown(work: Work, id_: str, now: float) -> Shown | None:
         return Shown(
             message,
             tuple(_listed(each) for each in entries),
-            states_of(
-                len(message.envelope.recipients), (Standing.of(*each) for each in standings)
-            ),
+            states_of(len(message.envelope.recipients), (Standing.of(*each) for each in standings)),
             tuple(attempt_of(*each) for each in attempts),
         )
 

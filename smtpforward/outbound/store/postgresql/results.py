@@ -178,8 +178,13 @@ def defer(
     """See :meth:`smtpforward.interfaces.IQueueStore.defer`."""
     before, after = deferral_text(reply)
     values = {
-        **{"destination": destination, "now": now, "intervals": list(intervals), "most": most},
-        **{"last": storable(reply), "before": before, "after": after},
+        "destination": destination,
+        "now": now,
+        "intervals": list(intervals),
+        "most": most,
+        "last": storable(reply),
+        "before": before,
+        "after": after,
     }
     count: int = work.rows(_DEFER, values)[0][0]
     return count

@@ -11,10 +11,10 @@ then brings its message again: there may be two, never none.
 
 import secrets
 import tempfile
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Generator, Sequence
 from typing import Any, TypeVar
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, inlineCallbacks
 from twisted.logger import Logger
 from zope.interface import implementer
 
@@ -40,7 +40,7 @@ from smtpforward.outbound.store.postgresql import (
     results,
     schema,
 )
-from smtpforward.outbound.store.postgresql.address import parameters_of
+from smtpforward.outbound.store.postgresql.address import Address
 from smtpforward.outbound.store.postgresql.clock import DatabaseClock
 from smtpforward.outbound.store.postgresql.connections import Connections, Work
 from smtpforward.outbound.store.postgresql.listening import Listener, Notifier
@@ -49,6 +49,7 @@ T = TypeVar("T")
 CONNECTIONS = 8
 PATIENCE = 15.0  # seconds
 SPOOL_AFTER = 1048576  # bytes
+FSYNC = "the queue's database runs with fsync=off: when its host fails, accepted mail is lost"
 
 _log = Logger()
 
@@ -61,7 +62,7 @@ class PostgreSQLStore:
     :param connections: at most so many, and one more that listens.
     :param patience: seconds after which a call that does not go on fails.
     :param now: the time, where it is not to be the database's.
-    :param spool_dir: where contents of more than ``spool_after`` bytes are kept while they are read.
+    :param spool_dir: where contents of more than ``spool_after`` bytes are while they are read.
     :raise ValueError: when the address is none.
     """
 
@@ -78,31 +79,33 @@ class PostgreSQLStore:
     ) -> None:
         clock = DatabaseClock()
         self.now = now or clock.now
-        self._reactor = reactor
         self._spool = (spool_dir or tempfile.gettempdir(), spool_after)
-        self._name = secrets.token_hex(8)
-        parameters = parameters_of(address)
-        self._connections = Connections(parameters, reactor, clock, connections, patience)
-        self._notifier = Notifier(self._connections, reactor, self._name)
-        self._listeners: list[Listener] = []
+        where = Address.of(address)
+        self._connections = Connections(where, reactor, clock, connections, patience)
+        name = secrets.token_hex(8)
+        self._notifier = Notifier(self._connections, reactor, name)
+        self._listener = Listener(self._connections, reactor, name)
 
     def __repr__(self) -> str:
         return f"<PostgreSQLStore {self._connections.place}>"
 
-    def open(self, owner: str | None = None) -> "Deferred[None]":
-        """Make or migrate the tables. It may be called again when it has failed."""
-        return self._connections.run(_open).addCallback(_warn)
+    @inlineCallbacks
+    def open(self, owner: str | None = None) -> "Generator[Deferred[Any], Any, None]":
+        """Make or migrate the tables; who delivers listens from now on. It may be repeated."""
+        if (yield self._connections.run(_open)) == "off":
+            _log.warn(FSYNC)
+        if owner is not None and not self._listener.is_listening:
+            yield self._listener.start()
 
     def close(self) -> "Deferred[None]":
         """End all connections, when what was begun has ended."""
-        for listener in self._listeners:
-            listener.stop()
+        self._listener.stop()
         self._notifier.stop()
         return self._connections.close()
 
     def watch(self, changed: Callable[[], object]) -> None:
-        """Have ``changed()`` called, too, whenever the way to the database is there again."""
-        self._listeners.append(Listener(self._connections, self._reactor, self._name, changed))
+        """It is called, too, whenever the way to the database is there again."""
+        self._listener.watch(changed)
 
     def add(self, new: NewMessage) -> "Deferred[list[Claimed]]":
         added = self._connections.run(adding.add, new, self.now())
@@ -131,9 +134,7 @@ class PostgreSQLStore:
     def defer(
         self, destination: str, reply: str, intervals: Sequence[float], most: int
     ) -> "Deferred[int]":
-        return self._connections.run(
-            results.defer, destination, reply, intervals, most, self.now()
-        )
+        return self._connections.run(results.defer, destination, reply, intervals, most, self.now())
 
     def content(self, message: str) -> "Deferred[Content]":
         return self._connections.run(contents.content, message, *self._spool)
@@ -160,10 +161,3 @@ def _open(work: Work) -> str:
     schema.migrate(work)
     fsync: str = work.rows("SHOW fsync")[0][0]
     return fsync
-
-
-def _warn(fsync: str) -> None:
-    if fsync == "off":
-        _log.warn(
-            "the queue's database runs with fsync=off: what is accepted is lost when its host fails"
-        )

@@ -20,7 +20,7 @@ from psycopg.pq import TransactionStatus
 from twisted.enterprise import adbapi
 
 from smtpforward.outbound.errors import StoreUnavailableError
-from smtpforward.outbound.store.postgresql.address import Parameters, place
+from smtpforward.outbound.store.postgresql.address import Address
 from smtpforward.outbound.store.postgresql.clock import DatabaseClock
 from smtpforward.outbound.store.postgresql.faults import as_store_error
 from smtpforward.outbound.store.postgresql.outage import Outage
@@ -81,25 +81,25 @@ class Threads(adbapi.ConnectionPool):
     :param patience: seconds that the server gives a statement.
     """
 
-    connectionFactory = Lent
+    connectionFactory: Any = Lent
 
     def __init__(
         self,
-        parameters: Parameters,
+        address: Address,
         reactor: Any,
         outage: Outage,
         clock: DatabaseClock,
         most: int,
         patience: float,
     ) -> None:
-        self.place = place(parameters)
+        self.place = address.place
         self._outage = outage
         self._clock = clock
         self._session = {"patience": f"{round(patience * 1000)}ms"}
         self._lines: dict[int, Line] = {}
         super().__init__(
             "psycopg",
-            **parameters,
+            address.conninfo,
             autocommit=True,
             cp_reactor=reactor,
             cp_min=1,
@@ -115,7 +115,7 @@ class Threads(adbapi.ConnectionPool):
         held = self.connections.get(self.threadID())
         if held is not None:
             if _is_idle(held) and not _has_news(held):
-                return held  # type: ignore[no-any-return]
+                return held
             self.disconnect(held)
         if refusal := self._outage.refusal:
             raise StoreUnavailableError(refusal)
@@ -155,7 +155,7 @@ class Threads(adbapi.ConnectionPool):
         super().disconnect(connection)
         self._lines.pop(self.threadID()).close()
 
-    def finalClose(self) -> None:  # noqa: N802 -- Twisted's
+    def finalClose(self) -> None:
         """End all threads; what they are at is cut off."""
         lines = list(self._lines.values())
         for line in lines:

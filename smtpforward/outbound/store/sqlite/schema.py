@@ -14,6 +14,12 @@ import sqlite3
 from collections.abc import Sequence
 
 from smtpforward.outbound.errors import StoreTooNewError
+from smtpforward.outbound.store.rows import MESSAGE_COLUMNS
+
+# Those of a message where entries are joined to it.
+MESSAGE = ", ".join(f"message.{name}" for name in MESSAGE_COLUMNS.split(", "))
+# What an entry must be for the partial indexes: they are not used without these words.
+WAITING = "held = 0 AND due IS NOT NULL"
 
 FIRST = """
 CREATE TABLE message (

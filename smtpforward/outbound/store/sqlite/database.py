@@ -1,0 +1,127 @@
+"""Opening the database: its rights, its way of writing, its tables, and who delivers from it.
+
+Failure policy: what fails raises, and leaves nothing open. The lock on ``PATH.lock`` is the
+kernel's: it ends with its process, whatever ends that.
+"""
+
+import contextlib
+import fcntl
+import os
+import sqlite3
+from collections.abc import Iterator
+
+from smtpforward.outbound.errors import StoreInUseError
+from smtpforward.outbound.store.sqlite.bodies import sync_directory
+from smtpforward.outbound.store.sqlite.connection import Execute
+from smtpforward.outbound.store.sqlite.schema import migrate
+
+BUSY = 5.0  # seconds that another process may keep the database locked
+FREE_PAGES = 1024  # that a file keeps
+PAGES_AT_ONCE = 256  # that are cut off in one transaction
+_PRAGMAS = (
+    "foreign_keys = ON",
+    # Durable at each commit, and one sync for it: that of the write-ahead log.
+    "synchronous = FULL",
+    "wal_autocheckpoint = 2000",
+    "journal_size_limit = 33554432",
+    # What was deleted is overwritten where that needs no further page.
+    "secure_delete = FAST",
+    "temp_store = MEMORY",
+    "cache_size = -16384",
+)
+
+
+class Lock:
+    """The right to deliver from a queue, which one process has.
+
+    :raise StoreInUseError: when another one has it.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(self._descriptor)
+            if not isinstance(error, BlockingIOError):
+                raise
+            raise StoreInUseError(
+                f"{path}: another gateway delivers from this queue: stop it, or have several share"
+                " one in PostgreSQL (outbound.ini: store)"
+            )
+
+    def release(self) -> None:
+        """Let another one have it."""
+        os.close(self._descriptor)
+
+
+def connect(path: str, writes: bool = True) -> sqlite3.Connection:
+    """A connection for one thread; the file is there."""
+    # Transactions are begun by statements of our own.
+    connection = sqlite3.connect(
+        path, timeout=BUSY, isolation_level=None, check_same_thread=False, cached_statements=64
+    )
+    try:
+        for pragma in _PRAGMAS:
+            connection.execute(f"PRAGMA {pragma}")
+        connection.execute(f"PRAGMA query_only = {not writes}")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def make(path: str) -> sqlite3.Connection:
+    """A connection for one thread; what is missing of the database is made."""
+    directory = os.path.dirname(path) or "."
+    os.makedirs(directory, mode=0o700, exist_ok=True)
+    with _alone_in(directory):
+        _make_file(path, directory)
+        connection = connect(path)
+        try:
+            # It counts before the first table is made.
+            connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+            connection.execute("PRAGMA journal_mode = WAL")
+            migrate(connection)
+        except BaseException:
+            connection.close()
+            raise
+    return connection
+
+
+@contextlib.contextmanager
+def _alone_in(directory: str) -> Iterator[None]:
+    """Nobody else makes a database there: SQLite does not wait when several begin to use WAL."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _make_file(path: str, directory: str) -> None:
+    # Mail is nobody's business; the log and its index get the same rights. A file that is there is
+    # not opened: closing it would end the locks that another connection of this process has.
+    with contextlib.suppress(FileExistsError):
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+        sync_directory(directory)
+
+
+def give_space_back(execute: Execute) -> bool:
+    """Cut some free pages off the file; whether there are more. Some stay, for what comes next."""
+    free, pages = (
+        execute(f"PRAGMA {name}").fetchone()[0] for name in ("freelist_count", "page_count")
+    )
+    spare = free - (pages - free) // 4 - FREE_PAGES
+    if spare <= 0:
+        return False
+    # It works while it is read from.
+    execute(f"PRAGMA incremental_vacuum({min(spare, PAGES_AT_ONCE)})").fetchall()
+    return bool(spare > PAGES_AT_ONCE)
+
+
+def data_version(execute: Execute) -> int:
+    """A number that changes with each commit of another connection."""
+    version: int = execute("PRAGMA data_version").fetchone()[0]
+    return version
