@@ -8,6 +8,7 @@ over TCP, and needs none at the socket.
 
 import atexit
 import contextlib
+import itertools
 import os
 import shutil
 import signal
@@ -86,6 +87,21 @@ def _run(command: list[str], folder: Path, given: str = "") -> None:
         raise AssertionError(f"{command[0]} ended with {done.returncode}:\n{done.stdout}")
 
 
+async def shared() -> "PostgreSQL":
+    """A running one that all tests of this process may use, each with a database of its own."""
+    return await _shared().ready()
+
+
+@cache
+def _shared() -> "PostgreSQL":
+    folder = Path(tempfile.mkdtemp(prefix="smtpforward-"))
+    folder.chmod(0o755)
+    server = PostgreSQL(folder)
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    atexit.register(server.kill)
+    return server
+
+
 class PostgreSQL(Process):
     """A running server. It needs a folder that every user may enter.
 
@@ -99,6 +115,7 @@ class PostgreSQL(Process):
         [program] = require("postgres")
         self.port = port or free_port()
         self._settings = dict(settings or {})
+        self._names = itertools.count(1)
         data = folder / "data"
         if not data.exists():
             # Everything as it is there, the owner included.
@@ -131,7 +148,17 @@ class PostgreSQL(Process):
     @property
     def address(self) -> str:
         """Of its database, over TCP, with the password."""
-        return f"postgresql://queue:{QUOTED}@127.0.0.1:{self.port}/queue"
+        return self.address_of("queue")
+
+    def address_of(self, database: str) -> str:
+        """The same of another database."""
+        return f"postgresql://queue:{QUOTED}@127.0.0.1:{self.port}/{database}"
+
+    def new_database(self) -> str:
+        """The name of one that is empty."""
+        name = f"queue{next(self._names)}"
+        self.sql(f"CREATE DATABASE {name} OWNER queue", "postgres", "postgres")
+        return name
 
     @property
     def socket_address(self) -> str:

@@ -128,6 +128,12 @@ class Connections:
         """What ``function`` gives, which is called with the arguments in a thread."""
         if self._closed is not None:
             return fail(StoreUnavailableError(f"{self.place}: closed"))
+        return self.run_also(function, *args, **keys)
+
+    def run_also(
+        self, function: Callable[Concatenate[Work, P], T], *args: P.args, **keys: P.kwargs
+    ) -> "Deferred[T]":
+        """The same for what belongs to a call whose result is just being handed over."""
         # Who has a connection can be served, though there may be no further one.
         refusal = None if self._threads.connections else self._outage.refusal
         if refusal is not None:

@@ -23,7 +23,7 @@ _FIRST = f"""
 SELECT destination, min(due), count(*) FROM
     (SELECT destination, due FROM entry WHERE {WAITING} AND due <= %s
      ORDER BY due LIMIT {LOOKED_AT}) AS first
-GROUP BY destination ORDER BY 2
+GROUP BY destination ORDER BY 2, 1
 """
 # From each destination straight to the next one, however many entries it has.
 _ALL = f"""
@@ -34,7 +34,7 @@ WITH RECURSIVE each (destination, due) AS (
         (SELECT destination, due FROM entry WHERE {WAITING} AND destination > each.destination
          ORDER BY destination, due LIMIT 1) AS next
 ) SELECT destination, due FROM each
-WHERE due <= %s AND destination <> ALL (%s::text[]) ORDER BY due LIMIT %s
+WHERE due <= %s AND destination <> ALL (%s::text[]) ORDER BY due, destination LIMIT %s
 """
 _CLAIM = f"""
 WITH picked AS (

@@ -50,17 +50,18 @@ class Notifier:
         self._name = name
         self._pause: IDelayedCall | None = None
         self._again = False
+        self._stopped = False
 
     def say(self) -> None:
         """Entries have become due."""
         if self._pause is not None:
             self._again = True
             return
-        self._pause = self._reactor.callLater(PAUSE, self._paused)
+        if not self._stopped:
+            self._pause = self._reactor.callLater(PAUSE, self._paused)
         # Where it cannot be said, others find out by themselves.
-        self._connections.run(notify, self._name).addErrback(
-            lambda failure: failure.trap(StoreError)
-        )
+        said = self._connections.run_also(notify, self._name)
+        said.addErrback(lambda failure: failure.trap(StoreError))
 
     def _paused(self) -> None:
         self._pause = None
@@ -69,13 +70,11 @@ class Notifier:
             self.say()
 
     def stop(self) -> None:
-        """Say now what is still to be said."""
+        """Say at once what is still to be said, and what calls on their way will have to say."""
+        self._stopped = True
         if self._pause is not None:
             self._pause.cancel()
             self._paused()
-        if self._pause is not None:
-            self._pause.cancel()
-            self._pause = None
 
 
 @implementer(IReadDescriptor)
