@@ -10,39 +10,40 @@ from tests.peers import postgresql
 from tests.peers.case import PeerTestCase
 
 
-class OnPostgreSQL:
+class OnPostgreSQL(PeerTestCase):
     """Stores in a database of the test's own."""
 
     address = ""
+    now: Any
 
-    async def setUp(self) -> None:
+    async def setUp(self) -> None:  # type: ignore[override]
         server = await postgresql.shared()
         self.address = server.address_of(server.new_database())
 
-    def make_store(self: Any) -> PostgreSQLStore:
+    def make_store(self) -> PostgreSQLStore:
         """See StoreSuite."""
         return PostgreSQLStore(self.address, reactor, now=self.now)
 
 
-class AddingTests(OnPostgreSQL, storesuite.AddingSuite, PeerTestCase):
+class AddingTests(OnPostgreSQL, storesuite.AddingSuite):
     """Putting mail in."""
 
 
-class LeasesTests(OnPostgreSQL, storesuite.LeasesSuite, PeerTestCase):
+class LeasesTests(OnPostgreSQL, storesuite.LeasesSuite):
     """What is due, and whose it is."""
 
 
-class RecordingTests(OnPostgreSQL, storesuite_results.RecordingSuite, PeerTestCase):
+class RecordingTests(OnPostgreSQL, storesuite_results.RecordingSuite):
     """What attempts made of entries."""
 
 
-class DeferringTests(OnPostgreSQL, storesuite_results.DeferringSuite, PeerTestCase):
+class DeferringTests(OnPostgreSQL, storesuite_results.DeferringSuite):
     """A destination that backs off."""
 
 
-class LookingTests(OnPostgreSQL, storesuite_operators.LookingSuite, PeerTestCase):
+class LookingTests(OnPostgreSQL, storesuite_operators.LookingSuite):
     """Lists, one message, numbers."""
 
 
-class ChangingTests(OnPostgreSQL, storesuite_operators.ChangingSuite, PeerTestCase):
+class ChangingTests(OnPostgreSQL, storesuite_operators.ChangingSuite):
     """What an operator does."""
