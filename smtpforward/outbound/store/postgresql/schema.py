@@ -89,23 +89,21 @@ def migrate(work: Work, steps: Sequence[str] = STEPS) -> None:
     """
     if work.rows("SHOW server_encoding") != [("UTF8",)]:
         raise StoreError("the database's encoding is not UTF8: make one with ENCODING 'UTF8'")
-    if _version(work, steps) == len(steps):
+    there = work.rows("SELECT to_regclass('queue_version')") != [(None,)]
+    if there and _taken(work, steps) == len(steps):
         return
     with work.connection.transaction():
         work.rows("SELECT pg_advisory_xact_lock(%s)", (LOCK,))
-        # Another gateway may have been here first.
-        taken = _version(work, steps)
+        # Another gateway may have been here first; so it is asked for anew what there is.
         work.do(_VERSION)
-        for step in steps[taken:]:
+        for step in steps[_taken(work, steps) :]:
             for statement in filter(str.strip, step.split(";\n")):
                 work.do(statement)
         work.do("DELETE FROM queue_version")
         work.do("INSERT INTO queue_version VALUES (%s)", (len(steps),))
 
 
-def _version(work: Work, steps: Sequence[str]) -> int:
-    if work.rows("SELECT to_regclass('queue_version')") == [(None,)]:
-        return 0
+def _taken(work: Work, steps: Sequence[str]) -> int:
     version: int = (work.rows("SELECT version FROM queue_version") or [(0,)])[0][0]
     if version > len(steps):
         raise StoreTooNewError(
