@@ -82,9 +82,9 @@ GUARDS = [
         '.replace("\\x7f", "\\\\u007f")',
         "",
     ),
-    # Pipes.
+    # What is written.
     Guard(
-        f"{PROCESS}.LongTests.test_head",
+        f"{PROCESS}.TroubleTests.test_full_disk",
         OUTPUT,
         "            os.dup2(os.open(os.devnull, os.O_WRONLY), self.out.fileno())\n",
         "",
