@@ -79,8 +79,8 @@ GUARDS = [
     Guard(
         f"{WORDS}.JsonTests.test_dumped",
         JSON,
-        '.replace("\\x7f", "\\\\u007f")',
-        "",
+        "ensure_ascii=True",
+        "ensure_ascii=False",
     ),
     # What is written.
     Guard(
