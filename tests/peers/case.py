@@ -14,6 +14,7 @@ from tests.peers.backend import ScriptedBackend
 from tests.peers.exim import Exim
 from tests.peers.gateway import Gateway
 from tests.peers.postfix import Postfix
+from tests.peers.postgresql import PostgreSQL
 from tests.peers.relay import CountingRelay
 from tests.peers.script import Script
 from tests.peers.sink import SmtpSink
@@ -71,6 +72,12 @@ class PeerTestCase(TestCase):
         )
         self.stop_later(exim.stop)
         return await exim.ready()
+
+    async def postgresql(self, **settings: str) -> PostgreSQL:
+        """A running PostgreSQL with more of ``postgresql.conf``, and an empty database."""
+        server = PostgreSQL(self.folder(), settings)
+        self.stop_later(server.stop)
+        return await server.ready()
 
     def backend(self, script: Script | Callable[[int], Script] | None = None) -> ScriptedBackend:
         """A scripted backend."""

@@ -1,0 +1,48 @@
+"""The queue in PostgreSQL, on a real server: what every store does."""
+
+from typing import Any
+
+from twisted.internet import reactor
+
+from smtpforward.outbound.store.postgresql import PostgreSQLStore
+from tests import storesuite, storesuite_operators, storesuite_results
+from tests.peers import postgresql
+from tests.peers.case import PeerTestCase
+
+
+class OnPostgreSQL:
+    """Stores in a database of the test's own."""
+
+    address = ""
+
+    async def setUp(self) -> None:
+        server = await postgresql.shared()
+        self.address = server.address_of(server.new_database())
+
+    def make_store(self: Any) -> PostgreSQLStore:
+        """See StoreSuite."""
+        return PostgreSQLStore(self.address, reactor, now=self.now)
+
+
+class AddingTests(OnPostgreSQL, storesuite.AddingSuite, PeerTestCase):
+    """Putting mail in."""
+
+
+class LeasesTests(OnPostgreSQL, storesuite.LeasesSuite, PeerTestCase):
+    """What is due, and whose it is."""
+
+
+class RecordingTests(OnPostgreSQL, storesuite_results.RecordingSuite, PeerTestCase):
+    """What attempts made of entries."""
+
+
+class DeferringTests(OnPostgreSQL, storesuite_results.DeferringSuite, PeerTestCase):
+    """A destination that backs off."""
+
+
+class LookingTests(OnPostgreSQL, storesuite_operators.LookingSuite, PeerTestCase):
+    """Lists, one message, numbers."""
+
+
+class ChangingTests(OnPostgreSQL, storesuite_operators.ChangingSuite, PeerTestCase):
+    """What an operator does."""
