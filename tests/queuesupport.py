@@ -201,5 +201,6 @@ class QueueCase(TestCase):
 
     async def advance_to(self, seconds: float) -> None:
         """Move the clock there, and let what is due come to its end."""
+        await until(lambda: self.queue.idle, "the queue waits")
         self.clock.advance(seconds - self.clock.seconds())
         await until(lambda: self.queue.idle, "the queue has looked, and all has ended")
