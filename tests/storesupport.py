@@ -1,7 +1,10 @@
 """Values for the tests of stores."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
+
+from twisted.internet import reactor
+from twisted.internet.task import Clock
 
 from smtpforward.content import Content
 from smtpforward.envelope import NULL_SENDER, Envelope
@@ -76,3 +79,15 @@ def wire(made: Content) -> bytes:
     data = b"".join(made.wire())
     made.close()
     return data
+
+
+class SteppedReactor(Clock):
+    """The real reactor's threads, with timers that a test moves."""
+
+    def callFromThread(self, function: Callable[..., Any], *arguments: Any) -> None:
+        """See IReactorFromThreads."""
+        reactor.callFromThread(function, *arguments)  # type: ignore[attr-defined]
+
+    def getThreadPool(self) -> Any:
+        """See IReactorThreads."""
+        return reactor.getThreadPool()  # type: ignore[attr-defined]

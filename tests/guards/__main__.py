@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from tests.guards import Guard, chunks, client, extensions, limits, server, workers
+from tests.guards import Guard, chunks, client, extensions, limits, server, sqlite, workers
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PARTS = ("smtpforward", "twisted", "tests")
@@ -96,6 +96,7 @@ def main(words: Sequence[str]) -> int:
         *chunks.GUARDS,
         *client.GUARDS,
         *workers.GUARDS,
+        *sqlite.GUARDS,
     ]
     chosen = [g for g in known if not words or any(word in g.test for word in words)]
     wrong = check(chosen)

@@ -12,10 +12,9 @@ from collections.abc import Iterator
 
 from smtpforward.outbound.errors import StoreInUseError
 from smtpforward.outbound.store.sqlite.bodies import sync_directory
-from smtpforward.outbound.store.sqlite.connection import Execute
+from smtpforward.outbound.store.sqlite.connection import BUSY, Execute
 from smtpforward.outbound.store.sqlite.schema import migrate
 
-BUSY = 5.0  # seconds that another process may keep the database locked
 FREE_PAGES = 1024  # that a file keeps
 PAGES_AT_ONCE = 256  # that are cut off in one transaction
 _PRAGMAS = (
@@ -58,9 +57,7 @@ class Lock:
 def connect(path: str, writes: bool = True) -> sqlite3.Connection:
     """A connection for one thread; the file is there."""
     # Transactions are begun by statements of our own.
-    connection = sqlite3.connect(
-        path, timeout=BUSY, isolation_level=None, check_same_thread=False, cached_statements=64
-    )
+    connection = sqlite3.connect(path, timeout=BUSY, isolation_level=None)
     try:
         for pragma in _PRAGMAS:
             connection.execute(f"PRAGMA {pragma}")
@@ -72,9 +69,8 @@ def connect(path: str, writes: bool = True) -> sqlite3.Connection:
 
 
 def make(path: str) -> sqlite3.Connection:
-    """A connection for one thread; what is missing of the database is made."""
-    directory = os.path.dirname(path) or "."
-    os.makedirs(directory, mode=0o700, exist_ok=True)
+    """A connection for one thread, in a directory that is there; what else is missing is made."""
+    directory = os.path.dirname(path)
     with _alone_in(directory):
         _make_file(path, directory)
         connection = connect(path)
@@ -108,20 +104,31 @@ def _make_file(path: str, directory: str) -> None:
         sync_directory(directory)
 
 
+def free_octets(execute: Execute) -> int:
+    """What the file has room for without growing."""
+    return _pragma(execute, "freelist_count") * _pragma(execute, "page_size")
+
+
+def spare_pages(execute: Execute) -> int:
+    """How many free pages there are beyond those that stay, for what comes next."""
+    free, pages = _pragma(execute, "freelist_count"), _pragma(execute, "page_count")
+    return max(0, free - (pages - free) // 4 - FREE_PAGES)
+
+
 def give_space_back(execute: Execute) -> bool:
-    """Cut some free pages off the file; whether there are more. Some stay, for what comes next."""
-    free, pages = (
-        execute(f"PRAGMA {name}").fetchone()[0] for name in ("freelist_count", "page_count")
-    )
-    spare = free - (pages - free) // 4 - FREE_PAGES
-    if spare <= 0:
-        return False
-    # It works while it is read from.
-    execute(f"PRAGMA incremental_vacuum({min(spare, PAGES_AT_ONCE)})").fetchall()
-    return bool(spare > PAGES_AT_ONCE)
+    """Cut some spare pages off the file; whether there are more."""
+    spare = spare_pages(execute)
+    if spare:
+        # It works while it is read from.
+        execute(f"PRAGMA incremental_vacuum({min(spare, PAGES_AT_ONCE)})").fetchall()
+    return spare > PAGES_AT_ONCE
 
 
 def data_version(execute: Execute) -> int:
     """A number that changes with each commit of another connection."""
-    version: int = execute("PRAGMA data_version").fetchone()[0]
-    return version
+    return _pragma(execute, "data_version")
+
+
+def _pragma(execute: Execute, name: str) -> int:
+    value: int = execute(f"PRAGMA {name}").fetchone()[0]
+    return value
