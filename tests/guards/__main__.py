@@ -14,7 +14,17 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from tests.guards import Guard, chunks, client, extensions, limits, server, sqlite, workers
+from tests.guards import (
+    Guard,
+    chunks,
+    client,
+    extensions,
+    limits,
+    postgresql,
+    server,
+    sqlite,
+    workers,
+)
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PARTS = ("smtpforward", "twisted", "tests")
@@ -97,6 +107,7 @@ def main(words: Sequence[str]) -> int:
         *client.GUARDS,
         *workers.GUARDS,
         *sqlite.GUARDS,
+        *postgresql.GUARDS,
     ]
     chosen = [g for g in known if not words or any(word in g.test for word in words)]
     wrong = check(chosen)
