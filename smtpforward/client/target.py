@@ -119,6 +119,12 @@ class ForwardTarget:
             elif self._life is Life.OPEN:
                 pool.adjust(bounds)
 
+    def rebound(self, bounds: PoolBounds) -> None:
+        """Let ``bounds`` hold for all pools: for a target whose next hops have the same ones."""
+        if self._life is Life.OPEN:
+            for pool in self.pools:
+                pool.adjust(bounds)
+
     def renew(self, policies: Container[TLS]) -> None:
         """Use no present connection of servers with these TLS policies for another message."""
         for server, pool in list(self._pools.items()):

@@ -121,6 +121,9 @@ class OutboundQueue:
 
     def adopt(self, settings: Settings) -> None:
         """Let ``settings`` hold from the next message and attempt on."""
+        if _ways(settings) != _ways(self.settings):
+            # What could not be reached may be another host by now, or let us in.
+            self.destinations.forget_backoffs()
         self.settings = settings
         outbound = self._outbound()
         self.destinations.total = outbound.concurrency_max
@@ -262,6 +265,11 @@ class OutboundQueue:
         if after.due is not None:
             self._turns.wake_at(after.due)
         self._turns.put_in(after.destinations)
+
+
+def _ways(settings: Settings) -> tuple[object, ...]:
+    """All that says where queued mail goes, and how."""
+    return settings.outbound, settings.routes, settings.access, settings.client_tls
 
 
 def _copy(content: Content) -> Content | None:
