@@ -15,7 +15,7 @@ from typing import Any
 
 from attrs import fields
 from twisted.application.service import IService, MultiService
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.defer import TimeoutError as DeferredTimeout
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
@@ -38,6 +38,7 @@ from smtpforward.net.polling import without_log_context
 from smtpforward.net.tls import ClientContexts
 from smtpforward.net.watching import Watcher
 from smtpforward.net.writethrough import WriteThroughReactor
+from smtpforward.queueing import Queueing
 from smtpforward.record import new_id
 from smtpforward.reload import TAKES_A_RESTART, Hangup, Reloader, takes_a_restart
 from smtpforward.server.factory import GatewayFactory
@@ -85,6 +86,7 @@ class Gateway(MultiService):
     :param listen: endpoints or descriptions of some, in place of the settings' own.
     :param clock: what is asked for the time with every read, where it is not ``reactor`` itself.
     :param slots: how many connections to a backend are this process's, where there are several.
+    :param delivers: whether this process delivers what is in the outbound queue: one of them does.
     :ivar factory: the edge. ``target``: the forwarding client with its pools.
     """
 
@@ -97,20 +99,44 @@ class Gateway(MultiService):
         listen: Sequence[Any] = (),
         clock: Clock | None = None,
         slots: Callable[[Server, int], Slots] = own_slots,
+        delivers: bool = True,
     ) -> None:
         MultiService.__init__(self)
         clock = clock or reactor
         self.settings = settings
         self._reactor = reactor
+        self._clock = clock
         self._contexts = ClientContexts(settings.client_tls)
         self._connector = Connector(reactor, settings.own_name, self._contexts, clock)
         self.target = ForwardTarget(self._connector, clock, slots)
         self._learned = LearnedRefusals(clock)
-        dispatcher = Dispatcher(self.target, self._learned, clock)
+        self._dispatcher = Dispatcher(self.target, self._learned, clock)
         self._most = _most_connections()
-        self.factory = GatewayFactory(settings, dispatcher, clock, most=self._most)
+        self.factory = GatewayFactory(settings, self._dispatcher, clock, most=self._most)
         for place in listen or settings.listen:
             listening(place, self.factory, reactor).setServiceParent(self)
+        self._delivers = delivers
+        self.queueing: Queueing | None = None
+        if settings.outbound is not None:
+            self._add_queueing(settings)
+
+    def _add_queueing(self, settings: Settings) -> Queueing:
+        queueing = self.queueing = Queueing(
+            settings,
+            self._reactor,
+            self._clock,
+            self._connector,
+            self.target,
+            self._listened_on,
+            self._delivers,
+        )
+        self._dispatcher.queue = queueing.queue
+        return queueing
+
+    def _listened_on(self) -> frozenset[int]:
+        """The TCP ports that this gateway takes mail on."""
+        hosts = (port.getHost() for port in self.ports())
+        return frozenset(host.port for host in hosts if hasattr(host, "port"))
 
     @property
     def facts(self) -> Mapping[str, Fact]:
@@ -126,6 +152,8 @@ class Gateway(MultiService):
         """Say what is unusual about the settings, and begin."""
         self._warn()
         MultiService.startService(self)
+        if self.queueing is not None:
+            self.queueing.queue.start()
         self._say_where_to()
 
     def _warn(self) -> None:
@@ -158,6 +186,10 @@ class Gateway(MultiService):
         self.settings, self._contexts = settings, contexts
         self._connector.adopt(settings.own_name, contexts)
         self.target.adopt(settings.routes.next_hops(), USES_TLS if fresh_tls else ())
+        if self.queueing is not None:
+            self.queueing.adopt(settings, USES_TLS if fresh_tls else frozenset())
+        elif settings.outbound is not None:
+            self._add_queueing(settings).queue.start()
         self.log.info(
             "the settings were read again, and hold from id={id} on; changed: {parts}",
             id=new_id(),
@@ -180,17 +212,25 @@ class Gateway(MultiService):
     async def _stop(self) -> None:
         await MultiService.stopService(self)
         self.target.wind_down()
-        await self._within(self.settings.force_shutdown_timeout, self.factory.drain())
+        end = self._clock.seconds() + self.settings.force_shutdown_timeout
+        await self._within(end, self.factory.drain())
         self.factory.abort()
-        await self._within(QUIT_TIME, self.target.end())
-        self.target.abort()
+        if self.queueing is not None:
+            await self._within(end, self.queueing.queue.end())
+            await self.queueing.close()
+        targets = [self.target] if self.queueing is None else [self.target, self.queueing.direct]
+        quitting = DeferredList([target.end() for target in targets])
+        await self._within(self._clock.seconds() + QUIT_TIME, quitting)
+        for target in targets:
+            target.abort()
 
-    async def _within(self, seconds: float, ending: "Deferred[None]") -> None:
-        """Wait for ``ending``, but not for longer than that."""
+    async def _within(self, end: float, ending: "Deferred[Any]") -> None:
+        """Wait for ``ending``, but not beyond ``end``."""
+        seconds = max(0.0, end - self._clock.seconds())
         try:
             await ending.addTimeout(seconds, self._reactor)
         except DeferredTimeout:
-            self.log.warn("not all ended within {seconds} seconds", seconds=seconds)
+            self.log.warn("not all ended in time")
 
 
 def _most_connections() -> int | None:

@@ -32,7 +32,8 @@ def main() -> int:
 
     def make(settings: Settings, listen: Sequence[Any], leases: Leases, number: int) -> Gateway:
         record.begin_ids(number)
-        gateway = Gateway(settings, own, listen, clock=reactor, slots=leases.share)
+        first = number == 1
+        gateway = Gateway(settings, own, listen, reactor, leases.share, delivers=first)
         spare_collector()
         return gateway
 

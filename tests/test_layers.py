@@ -24,7 +24,7 @@ LAYERS = (
     {"answers", "routing", "limits", "learned", "dispatch"},
     {"server", "outbound"},
     {"reload", "workers"},
-    {"service"},
+    {"service", "queueing"},
     {"commands", "worker"},
 )
 # What a part must not know, though it lies no higher.

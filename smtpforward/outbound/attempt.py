@@ -52,6 +52,21 @@ class HandedOver:
 
 
 @frozen
+class After:
+    """What an attempt leaves to be done.
+
+    :ivar due: when the entry falls due again; ``None`` where it does not, or nobody knows.
+    :ivar destinations: those that there is new mail for.
+    """
+
+    due: float | None = None
+    destinations: tuple[str, ...] = ()
+
+
+NOTHING = After()
+
+
+@frozen
 class Targets:
     """Who hands over: each an :class:`smtpforward.interfaces.IDeliver`.
 
@@ -91,19 +106,18 @@ class Attempts:
 
     async def make(
         self, claimed: Claimed, content: Content | None = None, instead: Reply | None = None
-    ) -> float | None:
+    ) -> After:
         """The whole attempt; the lease is held already.
 
         :param content: where it is at hand; closed here.
         :param instead: why no server is asked: the destination backs off.
-        :return: when the entry falls due again; ``None`` where it does not, or nobody knows.
         """
         began = self._clock.seconds()
         try:
             content = content or await self._read(claimed)
         except KeyError:
             self.log.info("id={id}: is no longer in the queue", id=claimed.message.id)
-            return None
+            return NOTHING
         except (StoreUnavailableError, CancelledError) as error:
             return await self._give_back(claimed, error)
         try:
@@ -125,7 +139,7 @@ class Attempts:
             return None
         return content
 
-    async def _give_back(self, claimed: Claimed, why: Exception) -> float | None:
+    async def _give_back(self, claimed: Claimed, why: Exception) -> After:
         """Nothing was sent: whoever comes next attempts it, or we do, a little later."""
         due: float = self._store.now()
         if isinstance(why, StoreError):
@@ -136,8 +150,8 @@ class Attempts:
         except StoreError as error:
             # The lease ends by itself.
             self.log.warn("id={id}: {why}", id=claimed.message.id, why=str(error))
-            return None
-        return due
+            return NOTHING
+        return After(due)
 
     # -- handing over
 
@@ -204,7 +218,7 @@ class Attempts:
 
     async def _conclude(
         self, claimed: Claimed, handed: HandedOver, content: Content | None, took: float
-    ) -> float | None:
+    ) -> After:
         at, fates, due = self._store.now(), handed.fates, None
         if any(fate.state is State.QUEUED for fate in fates):
             due = self._next_due(claimed, handed, at)
@@ -228,7 +242,8 @@ class Attempts:
         finally:
             for new in made.messages:
                 new.content.close()
-        return due
+        told = [entry.destination for new in made.messages for entry in new.entries]
+        return After(due, tuple(told))
 
     def _next_due(self, claimed: Claimed, handed: HandedOver, at: float) -> float | None:
         if not handed.counted:

@@ -14,7 +14,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from attrs import evolve
-from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredList, succeed
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
@@ -27,7 +26,7 @@ from smtpforward.interfaces import IDeliver
 from smtpforward.job import Event, Job, Outcome
 from smtpforward.net.clock import Clock
 from smtpforward.outbound import accept
-from smtpforward.outbound.attempt import Attempts, HandedOver, Targets
+from smtpforward.outbound.attempt import NOTHING, After, Attempts, HandedOver, Targets
 from smtpforward.outbound.destinations import Destinations
 from smtpforward.outbound.entry import Claimed, NewMessage
 from smtpforward.outbound.errors import StoreError
@@ -39,7 +38,7 @@ OPEN_AGAIN = 5.0
 
 
 @implementer(IDeliver)
-class OutboundQueue(Service):
+class OutboundQueue:
     """Mail that waits for its next hop.
 
     :param store: an :class:`smtpforward.interfaces.IQueueStore`.
@@ -72,7 +71,8 @@ class OutboundQueue(Service):
         self._turns = Turns(
             store, self._leases, self.destinations, self._outbound, clock, self._begin
         )
-        self._running: set[Deferred[float | None]] = set()
+        self._adding: set[Deferred[Any]] = set()
+        self._running: set[Deferred[Any]] = set()
         self._opened = False
         self._ending = False
         self._opening: IDelayedCall | None = None
@@ -84,9 +84,8 @@ class OutboundQueue(Service):
 
     # -- from the start to the end
 
-    def startService(self) -> None:
+    def start(self) -> None:
         """Open the store; until that is done senders hear that it is not."""
-        Service.startService(self)
         self._open()
 
     def _open(self) -> None:
@@ -124,7 +123,8 @@ class OutboundQueue(Service):
             self._opening.cancel()
             self._opening = None
         # What the turns had leased by then has begun, and is waited for as well.
-        return self._turns.stop().addCallback(lambda _: DeferredList([*self._running]))
+        taken = DeferredList([self._turns.stop(), *self._adding])
+        return taken.addCallback(lambda _: DeferredList([*self._running]))
 
     def abort(self) -> "Deferred[Any]":
         """Break off what has not come to its dot, and close the store."""
@@ -152,9 +152,11 @@ class OutboundQueue(Service):
         # Cancelled, it is written all the same, and nobody is told.
         result: Deferred[list[Outcome]] = Deferred()
         about = (job, new, result)
-        self._add(new).addCallbacks(
-            self._taken, self._not_taken, callbackArgs=about, errbackArgs=about
-        ).addErrback(_fault, result)
+        adding: Deferred[Any] = self._add(new)
+        self._adding.add(adding)
+        adding.addCallbacks(self._taken, self._not_taken, callbackArgs=about, errbackArgs=about)
+        adding.addErrback(_fault, result)
+        adding.addCallback(lambda _: self._adding.discard(adding))
         return result
 
     def _add(self, new: NewMessage) -> "Deferred[list[Claimed]]":
@@ -197,11 +199,8 @@ class OutboundQueue(Service):
     ) -> None:
         # The sender's answer first: it is true by now.
         result.callback(accept.taken(job))
-        for entry in claimed[1:]:
+        for entry in claimed:
             self._begin(entry, None, _copy(new.content))
-        if claimed:
-            self._begin(claimed[0], None, new.content)
-            return
         new.content.close()
         if self._delivers:
             self._turns.put_in(entry.destination for entry in new.entries)
@@ -220,10 +219,12 @@ class OutboundQueue(Service):
     def _begin(
         self, claimed: Claimed, instead: Reply | None, content: Content | None = None
     ) -> None:
-        attempt = Deferred.fromCoroutine(self._attempts.make(claimed, content, instead))
+        attempt: Deferred[Any] = Deferred.fromCoroutine(
+            self._attempts.make(claimed, content, instead)
+        )
         self._running.add(attempt)
         attempt.addErrback(self._failed, claimed)
-        attempt.addBoth(self._ended, attempt, claimed)
+        attempt.addCallback(self._ended, attempt, claimed)
 
     def _told(self, claimed: Claimed, handed: HandedOver) -> None:
         """What an attempt says of its destination."""
@@ -233,18 +234,17 @@ class OutboundQueue(Service):
         elif handed.reached:
             self.destinations.reached(claimed.destination)
 
-    def _failed(self, failure: Failure, claimed: Claimed) -> None:
+    def _failed(self, failure: Failure, claimed: Claimed) -> After:
         self.log.failure("id={id}: the attempt failed", failure, id=claimed.message.id)
+        return NOTHING
 
-    def _ended(
-        self, due: float | None, attempt: "Deferred[float | None]", claimed: Claimed
-    ) -> None:
+    def _ended(self, after: After, attempt: "Deferred[Any]", claimed: Claimed) -> None:
         self._running.discard(attempt)
         self._leases.drop(claimed.id)
         self.destinations.end(claimed.destination)
-        if due is not None:
-            self._turns.wake_at(due)
-        self._turns.go_on()
+        if after.due is not None:
+            self._turns.wake_at(after.due)
+        self._turns.put_in(after.destinations)
 
 
 def _copy(content: Content) -> Content | None:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from smtpforward.outbound.entry import Change, Filter, RecipientResult, State
 from smtpforward.outbound.store.rows import Standing, results_text
 from smtpforward.outbound.store.sqlite.connection import Transaction
+from smtpforward.outbound.store.sqlite.leases import ASKED
 from smtpforward.outbound.store.sqlite.looking import LEASED, OPEN_ENTRIES, conditions
 from smtpforward.outbound.store.sqlite.results import finish, note, remove, stand
 
@@ -15,7 +16,7 @@ DELETED = "deleted by an operator"
 _FREE = f"due IS NOT NULL AND NOT {LEASED}"
 _THESE = f"{_FREE} AND id IN (SELECT value FROM json_each(:ids))"
 _STATEMENTS = {
-    Change.RETRY: f"UPDATE entry SET due = :now, owner = NULL WHERE {_THESE}",
+    Change.RETRY: f"UPDATE entry SET due = {ASKED}, owner = NULL WHERE {_THESE}",
     Change.HOLD: f"UPDATE entry SET held = 1, owner = NULL WHERE {_THESE} AND held = 0",
     Change.RELEASE: f"UPDATE entry SET held = 0 WHERE {_THESE} AND held = 1",
 }

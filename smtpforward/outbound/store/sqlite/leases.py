@@ -11,6 +11,7 @@ from smtpforward.outbound.store.sqlite.connection import Execute, Transaction
 from smtpforward.outbound.store.sqlite.schema import MESSAGE, WAITING
 
 LOOKED_AT = 1000
+ASKED = 0  # when an entry is due that an operator has asked for
 
 _FIRST_DUE = f"""
 SELECT destination, min(due), count(*) FROM
@@ -39,7 +40,7 @@ SELECT due FROM entry INDEXED BY entry_due
 WHERE {WAITING} AND destination NOT IN (SELECT value FROM json_each(?)) ORDER BY due LIMIT 1
 """
 _CLAIM = f"""
-SELECT entry.id, destination, delivery, queued, attempts, noticed, {MESSAGE}
+SELECT entry.id, destination, delivery, queued, attempts, noticed, due = {ASKED}, {MESSAGE}
 FROM (SELECT * FROM entry INDEXED BY entry_destination
       WHERE {WAITING} AND destination = ? AND due <= ? ORDER BY due LIMIT ?) AS entry
 JOIN message ON message.number = entry.message ORDER BY due, entry.id
@@ -76,13 +77,14 @@ def claim(
 
 
 def _claimed(row: Sequence[Any]) -> Claimed:
-    id_, destination, delivery, queued, attempts, noticed = row[:6]
-    message = message_of(row[6:])
+    id_, destination, delivery, queued, attempts, noticed, asked = row[:7]
+    message = message_of(row[7:])
     recipients = message.envelope.recipients
     return Claimed(
         *(id_, message, destination, Delivery(delivery)),
         *(tuple((index, recipients[index]) for index in indices_of(queued)), attempts),
         bool(noticed),
+        bool(asked),
     )
 
 

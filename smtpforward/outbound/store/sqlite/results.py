@@ -20,6 +20,7 @@ from smtpforward.outbound.store.rows import (
 from smtpforward.outbound.store.sqlite.adding import add
 from smtpforward.outbound.store.sqlite.bodies import Body
 from smtpforward.outbound.store.sqlite.connection import Transaction
+from smtpforward.outbound.store.sqlite.leases import ASKED
 from smtpforward.outbound.store.sqlite.schema import WAITING
 
 HISTORY = 50  # attempts that are kept of each entry
@@ -47,7 +48,8 @@ WHERE id = ?
 _DEFERRED = f"""
 SELECT json_group_array(id) FROM (
     SELECT id FROM entry INDEXED BY entry_destination
-    WHERE {WAITING} AND destination = ? AND due <= ? AND attempts < ? ORDER BY due LIMIT ?)
+    WHERE {WAITING} AND destination = ? AND due <= ? AND due > {ASKED} AND attempts < ?
+    ORDER BY due LIMIT ?)
 """
 _ATTEMPTS = """
 INSERT INTO attempt (entry, at, owner, took, peer, results)
