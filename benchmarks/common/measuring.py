@@ -57,6 +57,11 @@ class Stopwatch:
         """So far."""
         return monotonic() - self._began
 
+    @property
+    def cpu(self) -> float:
+        """Seconds of the trees so far."""
+        return trees_seconds(self._pids) - self._cpu
+
     async def stretch(self, messages: int, seconds: float | None = None) -> Stretch:
         """What it was for ``messages``, once the trees are at rest.
 
@@ -64,7 +69,7 @@ class Stopwatch:
         """
         taken = self.seconds if seconds is None else seconds
         await at_rest(self._pids)
-        return Stretch(messages, taken, trees_seconds(self._pids) - self._cpu)
+        return Stretch(messages, taken, self.cpu)
 
 
 def trees_seconds(pids: Iterable[int]) -> float:

@@ -99,35 +99,30 @@ class GatewayQueue:
 
 
 async def gateway_queue(
-    bench: Bench, name: str, store: str | None = None, server: Process | None = None
+    bench: Bench,
+    name: str,
+    store: str,
+    sink: SmtpSink,
+    server: Process | None = None,
+    **keys: object,
 ) -> GatewayQueue:
-    """A gateway that queues all mail for a smart host, which is a sink.
+    """A gateway that queues all mail, and delivers nothing before it is released.
 
-    :param store: its address; SQLite's in the gateway's folder when there is none.
-    """
-    sink = await bench.keep(SmtpSink(bench.folder())).ready()
-    folder = bench.folder()
-    address = store or f"sqlite:{folder / 'queue.sqlite3'}"
-    files = {"outbound.ini": outbound(address, f"127.0.0.1:{sink.port}")}
-    gateway = Gateway.forwarding_to(folder, sink.port, files, enable_outbound="false")
-    bench.keep(gateway)
-    return GatewayQueue(name, await gateway.ready(), sink, server)
-
-
-def outbound(store: str, smart_host: str, **keys: object) -> str:
-    """``outbound.ini``: nothing is delivered yet.
-
-    :param keys: more of it.
+    :param store: its address.
+    :param keys: of ``outbound.ini``: where the mail goes.
     """
     values = {
         "store": store,
-        "smart_host": smart_host,
         "enable_tls": "false",
         "pool_concurrency_max": AT_ONCE,
-        **keys,
         "disabled": "true",
+        **keys,
     }
-    return "".join(f"{key}={value}\n" for key, value in values.items())
+    text = "".join(f"{key}={value}\n" for key, value in values.items())
+    files = {"outbound.ini": text}
+    folder = bench.folder()
+    gateway = Gateway.forwarding_to(folder, sink.port, files, enable_outbound="false")
+    return GatewayQueue(name, await bench.keep(gateway).ready(), sink, server)
 
 
 SERVICES = """\
