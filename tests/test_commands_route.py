@@ -101,19 +101,27 @@ class RouteTests(CommandCase):
 
     def test_queue(self) -> None:
         """Mail for the queue is shown with where the queue would send it."""
-        own = f"{TOP}{SECTIONS}host=192.0.2.3\n"
-        for forward, outbound, there in (
-            (TOP + SECTIONS, "", "to the MX hosts of queued.example"),
-            (TOP + SECTIONS, "smart_host=a.example:587\n", "to the smart host a.example:587"),
-            (own, "", "to 192.0.2.3:25"),
-            (own, "smart_host=a.example:587\n", "to 192.0.2.3:25"),
-            (f"queue=outbound\n{TOP}", "", "to the MX hosts of queued.example"),
+        to, smart = "a@Queued.example", "smart_host=a.example:587\n"
+        for host, outbound, there in (
+            ("", "", "to the MX hosts of queued.example"),
+            ("", smart, "to the smart host a.example:587"),
+            ("host=192.0.2.3\n", "", "to 192.0.2.3:25"),
+            ("host=192.0.2.3\n", smart, "to 192.0.2.3:25"),
         ):
-            files = {"outbound.ini": outbound}
-            self.assertEqual(self.route("a@queued.example", forward=forward, **files), 0)
-            said = self.QUEUE.format("a@queued.example", there)
-            self.assertTrue(self.out[0].startswith(said), self.out)
+            files = {"host_list": "example.com\n", "outbound.ini": outbound}
+            forward = TOP + SECTIONS + host
+            self.assertEqual(self.route("--auth", to, forward=forward, **files), 0)
+            self.assertTrue(self.out[0].startswith(self.QUEUE.format(to, there)), self.out)
             self.assertTrue(self.out[0].endswith("; queue=outbound"))
+        self.assertEqual(self.route("--auth", to, forward=f"enable_outbound=false\n{TOP}"), 0)
+        self.assertIn("enable_outbound=false", self.out[0])
+
+    def test_queue_of_our_domains(self) -> None:
+        """The MX host of a domain of ours is this gateway: its mail goes to its route's host."""
+        for files in ({}, {"host_list_regex": "qu.*\n", "host_list": ""}):
+            self.assertEqual(self.route("a@queued.example", **files), 0)
+            said = self.QUEUE.format("a@queued.example", "to 192.0.2.1:25")
+            self.assertTrue(self.out[0].startswith(said), self.out)
 
     def test_queued_postmaster(self) -> None:
         """There is no domain whose MX hosts could be asked for: the default route's host."""
@@ -125,11 +133,12 @@ class RouteTests(CommandCase):
         """With ``split_routes=queue`` a further way turns the whole transaction to the queue."""
         to = ("a@example.com", "b@example.org", "c@queued.example", "d@elsewhere.example")
         forward = f"split_routes=queue\n{TOP}{SECTIONS}"
-        self.assertEqual(self.route("--auth", *to, forward=forward), 0)
         there = (
             *("to 192.0.2.1:25", "to 192.0.2.2:25"),
             *("to the MX hosts of queued.example", "to 192.0.2.1:25"),
         )
+        hosts = {"host_list": "example.com\nexample.org\n"}
+        self.assertEqual(self.route("--auth", *to, forward=forward, **hosts), 0)
         for one, hop, line in zip(to, there, self.out, strict=True):
             self.assertTrue(line.startswith(self.QUEUE.format(one, hop)), line)
         self.assertNotIn("split_routes", self.out[0])

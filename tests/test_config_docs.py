@@ -8,6 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from smtpforward.config.dialect import MAIN
 from smtpforward.config.spec import FORWARD, LOGINS, SERVER, Spec
+from smtpforward.config.spec_outbound import OUTBOUND
 from smtpforward.config.spec_tls import TLS
 
 DOCUMENT = os.path.join(
@@ -26,7 +27,7 @@ def documented(heading: str) -> dict[tuple[str, str], str]:
 
 
 def working(spec: Spec) -> dict[tuple[str, str], str | None]:
-    """The keys that work with at least one value, with their default."""
+    """The keys that work, with their default."""
     known = ConfigObj(spec.text.splitlines(), interpolation=False, list_values=False, _inspec=True)
     found = {}
     for section in known.sections:
@@ -47,6 +48,7 @@ class SettingsDocumentTests(SynchronousTestCase):
         for heading, spec in {
             "`smtp.ini` and `connection.ini`": SERVER,
             "`smtp_forward.ini`": FORWARD,
+            "`outbound.ini`": OUTBOUND,
             "`tls.ini`": TLS,
             "`auth_flat_file.ini`": LOGINS,
         }.items():

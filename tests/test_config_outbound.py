@@ -92,9 +92,14 @@ class OpenTests(OutboundCase):
         self.assertIn("stays there", warning)
 
     def test_the_file_without_a_place(self) -> None:
-        """An outbound.ini for which nothing was ever queued does not stop a gateway without one."""
+        """An outbound.ini for which nothing was ever queued does not stop a gateway without one.
+
+        Where it says something, it is said that this has no effect.
+        """
         os.rmdir(os.path.dirname(self.queue_file))
         loaded = self.load(outbound_ini="; nothing\n")
+        self.assertEqual((loaded.outbound, loaded.warnings), (None, ()))
+        loaded = self.load(outbound_ini="disabled=true\n")
         self.assertIsNone(loaded.outbound)
         [warning] = loaded.warnings
         self.assertIn("outbound.ini has no effect", warning)

@@ -12,6 +12,7 @@ from smtpforward.content import Content
 from smtpforward.envelope import NULL_SENDER, Address, Recipient
 from smtpforward.outbound.bounce import Notice, compose
 from smtpforward.outbound.notify import Action, Report
+from smtpforward.outbound.wording import MAX_REPLIES
 from smtpforward.reply import Reply
 from tests.bouncesupport import (
     AT,
@@ -195,6 +196,19 @@ class StatusTests(NoticeCase):
             self.assertEqual(group["Final-Recipient"], f"rfc822; {number}@example.com")
             self.assertEqual(group["Action"], made.action.value)
         self.assertEqual(len(groups), 4)
+
+    def test_many_who_say_a_lot(self) -> None:
+        """A thousand long replies, each another, are cut shorter than one is."""
+        reports = [
+            report(
+                recipient=to(b"%d@example.com" % n), reply=Reply(550, (b"%d " % n + b"x" * 9000,))
+            )
+            for n in range(1000)
+        ]
+        parsed = self.parsed(notice(*reports))
+        self.assertEqual(len(parsed.groups), 1001)
+        self.assertLess(len(octets(notice(*reports))), 3 * MAX_REPLIES)
+        self.assertTrue(parsed.groups[1000]["Diagnostic-Code"].endswith("xxx..."))
 
     def test_ascii(self) -> None:
         """All of it is 7-bit, whatever the addresses and the words are."""

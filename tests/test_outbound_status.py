@@ -19,7 +19,7 @@ ARRIVAL = ("Arrival-Date", "Tue, 14 Nov 2023 22:13:20 +0000")
 
 def fields(made: Report) -> dict[str, str]:
     """The fields of one recipient, none of them twice."""
-    found = of_recipient(made)
+    found = of_recipient(made, MAX_REPLY)
     assert len(dict(found)) == len(found)
     return dict(found)
 
@@ -49,7 +49,7 @@ class RecipientTests(SynchronousTestCase):
         """All of them, in the RFC's order."""
         recipient = to(ORCPT=b"rfc822;Rcpt+2Blist@example.org")
         self.assertEqual(
-            of_recipient(report(recipient=recipient)),
+            of_recipient(report(recipient=recipient), MAX_REPLY),
             [
                 ("Original-Recipient", "rfc822; Rcpt+list@example.org"),
                 ("Final-Recipient", "rfc822; rcpt@example.com"),

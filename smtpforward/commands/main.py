@@ -12,9 +12,10 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import NoReturn
 
 from smtpforward.commands import check, demo, hash_password, probe, route
+from smtpforward.commands.queue import command as queue
 from smtpforward.commands.settings import UnreadableSettings
 
-COMMANDS = (check, route, probe, hash_password, demo)
+COMMANDS = (check, route, probe, queue, hash_password, demo)
 EX_USAGE = 64
 
 
@@ -27,7 +28,7 @@ class _Parser(argparse.ArgumentParser):
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one subcommand; the exit code."""
-    arguments = _parser().parse_args(argv)
+    arguments = parser().parse_args(argv)
     try:
         code: int = arguments.run(arguments)
     except UnreadableSettings as error:
@@ -35,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return code
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="smtpforward", description="A mail gateway: its tools.")
     parser.add_argument("--version", action="version", version=f"%(prog)s {_version()}")
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)

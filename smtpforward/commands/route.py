@@ -15,10 +15,9 @@ from smtpforward import answers
 from smtpforward.address import Fault, parse_sender, parse_utf8_recipient
 from smtpforward.commands import settings as directory
 from smtpforward.config import Settings
-from smtpforward.config.settings import Outbound
-from smtpforward.envelope import Address, Client
+from smtpforward.envelope import NULL_SENDER, Address, Client
 from smtpforward.job import Delivery
-from smtpforward.routing import Accept, Refuse, Way, decide, decide_sender
+from smtpforward.routing import Accept, Refuse, Way, decide, decide_sender, is_local
 
 if TYPE_CHECKING:
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -89,44 +88,48 @@ def explain(
     if refused is not None:
         yield False, _refused(sender, refused)
         return
-    taken: Way | None = None
-    decisions = []
-    for recipient in recipients:
-        decision = _decide(settings, client, path.address, recipient, taken)
-        decisions.append((recipient, decision))
-        if isinstance(decision, Accept):
-            taken = decision.taken
-    # A further recipient may turn the whole transaction to the queue.
-    outbound = settings.outbound if taken and taken.next_hop is None else None
-    for recipient, decision in decisions:
+    decided = list(_decided(settings, client, path.address, recipients))
+    # A further recipient may have turned the whole transaction to the queue.
+    queued = any(isinstance(one, Accept) and one.taken.next_hop is None for _, _, one in decided)
+    for recipient, address, decision in decided:
         if isinstance(decision, Refuse):
             yield False, _refused(recipient, decision)
         else:
-            way = _queued(outbound, decision, recipient) if outbound else str(decision.way)
+            way = _queued(settings, decision, address) if queued else str(decision.way)
             yield True, f"<{recipient}>: {way}: {decision.why}"
 
 
-def _queued(outbound: Outbound, accepted: Accept, recipient: str) -> str:
+def _decided(
+    settings: Settings, client: Client, sender: Address, recipients: Sequence[str]
+) -> Iterator[tuple[str, Address, Accept | Refuse]]:
+    """Each recipient as it is given, as an address (one of nobody where it is none), its fate."""
+    taken: Way | None = None
+    for recipient in recipients:
+        path = parse_utf8_recipient(b"TO:<%b>" % os.fsencode(recipient))
+        if isinstance(path, Fault) or path.parameters:
+            fault = path if isinstance(path, Fault) else Fault.SYNTAX
+            refused = Refuse(answers.RECIPIENT_FAULTS[fault], "not an address")
+            yield recipient, NULL_SENDER, refused
+            continue
+        decision = decide(settings, client, sender, path.address, taken)
+        if isinstance(decision, Accept):
+            taken = decision.taken
+        yield recipient, path.address, decision
+
+
+def _queued(settings: Settings, accepted: Accept, recipient: Address) -> str:
     """Where a recipient goes that is queued first."""
-    route, domain = accepted.route, recipient.rpartition("@")[2] if "@" in recipient else ""
+    route, outbound = accepted.route, settings.outbound
     own_host = route.section and route.own_host
-    if accepted.way.delivery is Delivery.SMTP_FORWARD or own_host or not domain:
+    forwarded = accepted.way.delivery is Delivery.SMTP_FORWARD
+    ours = not recipient.domain or is_local(settings.access, recipient.host)
+    if forwarded or own_host or ours:
         there = f"to {route.next_hop}"
-    elif outbound.smart_host:
+    elif outbound and outbound.smart_host:
         there = f"to the smart host {outbound.smart_host}"
     else:
-        there = f"to the MX hosts of {domain}"
+        there = f"to the MX hosts of {recipient.host}"
     return f"to the outbound queue, from there {there}"
-
-
-def _decide(
-    settings: Settings, client: Client, sender: Address, recipient: str, taken: Way | None
-) -> Accept | Refuse:
-    path = parse_utf8_recipient(b"TO:<%b>" % os.fsencode(recipient))
-    if isinstance(path, Fault) or path.parameters:
-        fault = path if isinstance(path, Fault) else Fault.SYNTAX
-        return Refuse(answers.RECIPIENT_FAULTS[fault], "not an address")
-    return decide(settings, client, sender, path.address, taken)
 
 
 def _refused(address: str, refused: Refuse) -> str:

@@ -111,7 +111,9 @@ class _Builder:
         elif os.path.lexists(self.path):
             if os.path.isdir(folder):
                 return store.SQLITE + file
-            self.report.warn(WITHOUT_EFFECT.format(FILE, folder))
+            # One that says nothing, such as an example that was not touched, misses nothing.
+            if self.reading.places:
+                self.report.warn(WITHOUT_EFFECT.format(FILE, folder))
         return None
 
     def outbound(self, address: str | None, hops: Sequence[NextHop]) -> Outbound | None:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 
 from smtpforward.outbound.entry import Message
 from smtpforward.outbound.notify import Action, Report
-from smtpforward.outbound.wording import date, said, wrapped
+from smtpforward.outbound.wording import date, room_for_each, said, wrapped
 
 _INDENT = "    "
 _SUBJECTS = {
@@ -27,7 +27,7 @@ def subject(reports: Iterable[Report]) -> str:
     return next(text for action, text in _SUBJECTS.items() if action in actions)
 
 
-def explanation(message: Message, me: str, reports: Iterable[Report], coda: str) -> bytes:
+def explanation(message: Message, me: str, reports: Sequence[Report], coda: str) -> bytes:
     """The text, UTF-8 with CRLF.
 
     :param coda: what is said at the end of what is returned of the message, if anything.
@@ -37,8 +37,9 @@ def explanation(message: Message, me: str, reports: Iterable[Report], coda: str)
         f" {date(message.received)}, and gave it the id {message.id}."
     )
     paragraphs = [wrapped(begun)]
+    room = room_for_each(len(reports))
     for alike in _grouped(reports):
-        paragraphs += _told(alike)
+        paragraphs += _told(alike, room)
     if coda:
         paragraphs.append(coda)
     return "\r\n\r\n".join(paragraphs).encode() + b"\r\n"
@@ -53,11 +54,11 @@ def _grouped(reports: Iterable[Report]) -> Iterable[Sequence[Report]]:
     return groups.values()
 
 
-def _told(alike: Sequence[Report]) -> list[str]:
+def _told(alike: Sequence[Report], room: int) -> list[str]:
     """The paragraphs about recipients whose reports are the same."""
     first = alike[0]
     names = "\r\n".join(_INDENT + r.recipient.address.path.decode("utf-8") for r in alike)
-    words = "\r\n".join(wrapped(line, _INDENT, _INDENT * 2) for line in said(first.reply))
+    words = "\r\n".join(wrapped(line, _INDENT, _INDENT * 2) for line in said(first.reply, room))
     return [
         _HAPPENED[first.action],
         names,

@@ -7,13 +7,21 @@ parse is left out.
 
 import ipaddress
 import re
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from smtpforward.envelope import Recipient
 from smtpforward.outbound.entry import Message
 from smtpforward.outbound.notify import Action, Report
 from smtpforward.outbound.parts import Part, header
-from smtpforward.outbound.wording import MAX_WORD, address_in_ascii, date, in_ascii, said, wrapped
+from smtpforward.outbound.wording import (
+    MAX_WORD,
+    address_in_ascii,
+    date,
+    in_ascii,
+    room_for_each,
+    said,
+    wrapped,
+)
 
 _XTEXT = re.compile(rb"(?:[\x21-\x2a\x2c-\x3c\x3e-\x7e]|\+[0-9A-Fa-f]{2})*")
 _ENCODED = re.compile(rb"\+([0-9A-Fa-f]{2})")
@@ -23,9 +31,10 @@ _TYPE = re.compile(rb"[A-Za-z0-9-]{1,40}")
 _CLASS = {Action.FAILED: "5", Action.DELAYED: "4", Action.DELIVERED: "2", Action.RELAYED: "2"}
 
 
-def status_part(message: Message, me: str, reports: Iterable[Report]) -> Part:
+def status_part(message: Message, me: str, reports: Sequence[Report]) -> Part:
     """The groups of fields, the message's own first."""
-    groups = [of_message(message, me), *map(of_recipient, reports)]
+    room = room_for_each(len(reports))
+    groups = [of_message(message, me), *(of_recipient(report, room) for report in reports)]
     return Part("message/delivery-status", "7bit", b"\r\n".join(map(header, groups)))
 
 
@@ -39,15 +48,18 @@ def of_message(message: Message, me: str) -> list[tuple[str, str]]:
     return fields
 
 
-def of_recipient(report: Report) -> list[tuple[str, str]]:
-    """The fields that speak of one recipient (RFC 3464 2.3), in the RFC's order."""
+def of_recipient(report: Report, room: int) -> list[tuple[str, str]]:
+    """The fields that speak of one recipient (RFC 3464 2.3), in the RFC's order.
+
+    :param room: characters for what was replied.
+    """
     fields = [
         ("Original-Recipient", original_recipient(report.recipient)),
         ("Final-Recipient", final_recipient(report.recipient)),
         ("Action", report.action.value),
         ("Status", status(report)),
         ("Remote-MTA", _remote_mta(report)),
-        ("Diagnostic-Code", _diagnostic_code(report)),
+        ("Diagnostic-Code", _diagnostic_code(report, room)),
         ("Last-Attempt-Date", date(report.at)),
     ]
     if report.action is Action.DELAYED and report.retry_until is not None:
@@ -120,9 +132,9 @@ def _remote_mta(report: Report) -> str:
     return f"dns; [{'IPv6:' if address.version == 6 else ''}{address}]"
 
 
-def _diagnostic_code(report: Report) -> str:
+def _diagnostic_code(report: Report, room: int) -> str:
     """The reply, line by line (RFC 3461 9.2); the gateway's own words have a type of their own."""
-    first, *more = map(in_ascii, said(report.reply))
+    first, *more = map(in_ascii, said(report.reply, room))
     first = f"{'smtp' if report.remote else 'x-smtpforward'}; {first}"
     lines = [
         wrapped(first, " " * len("Diagnostic-Code: "), "  ").lstrip(),

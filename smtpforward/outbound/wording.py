@@ -11,7 +11,8 @@ from email.utils import format_datetime
 from smtpforward.record import printable
 from smtpforward.reply import Reply
 
-MAX_REPLY = 4096  # characters of one reply, in a notification of many recipients
+MAX_REPLY = 4096  # characters of one reply
+MAX_REPLIES = 512 * 1024  # of all the replies in one notification
 WIDTH = 76
 MAX_WORD = 900  # a line may have 998 characters (RFC 5322 2.1.1)
 _TOO_LONG = re.compile(rf"\S{{{MAX_WORD}}}(?=\S)")
@@ -19,13 +20,17 @@ _NOT_PRINTABLE_ASCII = re.compile(r"[^\x20-\x7e]")
 _NOT_IN_ADDRESS = re.compile(r"[^\x21-\x2a\x2c-\x3c\x3e-\x5b\x5d-\x7e]")
 
 
-def said(reply: Reply) -> list[str]:
+def room_for_each(count: int) -> int:
+    """How many characters each of so many replies may have: a thousand servers may say a lot."""
+    return min(MAX_REPLY, MAX_REPLIES // count)
+
+
+def said(reply: Reply, room: int) -> list[str]:
     """The lines of a reply as they stood on the wire, in printable characters, at least one.
 
-    The last line says where the rest was cut off.
+    :param room: for so many characters; the last line ends with dots where more was said.
     """
     lines: list[str] = []
-    room = MAX_REPLY
     for number, line in enumerate(reply.lines, 1):
         text = printable(line.decode("utf-8", "backslashreplace"))
         if len(text) > room:

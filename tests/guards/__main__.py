@@ -14,7 +14,17 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from tests.guards import Guard, chunks, client, extensions, limits, server, workers
+from tests.guards import (
+    Guard,
+    bounces,
+    chunks,
+    client,
+    extensions,
+    limits,
+    queue_command,
+    server,
+    workers,
+)
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PARTS = ("smtpforward", "twisted", "tests")
@@ -93,9 +103,11 @@ def main(words: Sequence[str]) -> int:
         *server.GUARDS,
         *extensions.GUARDS,
         *limits.GUARDS,
+        *queue_command.GUARDS,
         *chunks.GUARDS,
         *client.GUARDS,
         *workers.GUARDS,
+        *bounces.GUARDS,
     ]
     chosen = [g for g in known if not words or any(word in g.test for word in words)]
     wrong = check(chosen)

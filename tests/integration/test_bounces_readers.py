@@ -75,7 +75,8 @@ class MuttTests(PeerTestCase):
         done = await mutt(mailbox, *keys, "<exit>")
         self.assertEqual(0, done.exit_code, done.output)
         shown = (mailbox.parent / "shown").read_text("utf-8")
-        found = [shown.find(f"{line}\n") for line in (*EXPLAINED, *FIELDS, "Hello,")]
+        lines = (*EXPLAINED, FIELDS[0], "Action: failed", "Action: delayed", "Hello,", ".dotted")
+        found = [shown.find(f"{line}\n") for line in lines]
         self.assertNotIn(-1, found)
         self.assertEqual(sorted(found), found)
 
