@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 
 import twisted
-
 from tests.peers.require import find
 
 VERSION_COMMANDS = {

@@ -107,7 +107,7 @@ async def reached(count: Callable[[], int], wanted: int, within: float, what: st
 
 async def pause(seconds: float) -> None:
     """Let the reactor serve for a while."""
-    await deferLater(reactor, seconds)  # type: ignore[arg-type]
+    await deferLater(reactor, seconds)
 
 
 def resident(pid: int) -> int:

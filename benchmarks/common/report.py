@@ -68,7 +68,7 @@ class Table:
         head = ["", *(f"{name}, {unit}" if unit else name for name, unit in columns.items())]
         lines = [head, ["---"] + ["---:"] * len(columns)]
         lines += [
-            [row, *(str(figures.get(name, "-")) for name in columns)]
+            [row.replace("|", r"\|"), *(str(figures.get(name, "-")) for name in columns)]
             for row, figures in self.rows.items()
         ]
         text = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)

@@ -1,1 +1,1 @@
-"""The outbound queue: what it takes in and gives out, beside a dead domain, and when it is large."""
+"""The outbound queue: in, out, both at once; beside a dead domain; and when it is large."""

@@ -46,9 +46,9 @@ async def _systems(bench: Bench, stores: Stores, names: Sequence[str]) -> list[S
     systems: list[System] = []
     for name in stores.names:
         sink = await bench.keep(SmtpSink(bench.folder())).ready()
-        smart_host = f"127.0.0.1:{sink.port}"
-        address = await stores.new(name)
-        systems.append(await gateway_queue(bench, name, address, sink, smart_host=smart_host))
+        keys = {"smart_host": f"127.0.0.1:{sink.port}"}
+        address, server = await stores.new(name), stores.server(name)
+        systems.append(await gateway_queue(bench, name, address, sink, keys, server))
     if POSTFIX in names:
         systems.append(await postfix_queue(bench))
     return systems

@@ -9,7 +9,7 @@ from benchmarks.common.measuring import reached
 from benchmarks.queue.fill import fill, opened
 from benchmarks.queue.places import LIVE, REFUSED, SILENT, Places, places
 from benchmarks.queue.stores import Stores
-from benchmarks.queue.systems import GatewayQueue, gateway_queue
+from benchmarks.queue.systems import gateway_queue
 
 WITHIN = 120.0
 SEVERAL = 10
@@ -84,7 +84,14 @@ class Dead:
         async with opened(address) as filling:
             await fill(filling, destinations)
         wanted = where.sink.messages + self._live
-        system = await _gateway(self._bench, store, address, where)
+        system = await gateway_queue(
+            self._bench,
+            store,
+            address,
+            where.sink,
+            where.settings(),
+            self._stores.server(store),
+        )
         try:
             watch = await system.release()
             await reached(lambda: where.sink.messages, wanted, WITHIN, "mails of the live domain")
@@ -92,7 +99,3 @@ class Dead:
         finally:
             # What it waits for would keep it long, and nothing of it is needed any more.
             system.gateway.kill()
-
-
-async def _gateway(bench: Bench, name: str, store: str, where: Places) -> GatewayQueue:
-    return await gateway_queue(bench, name, store, where.sink, **where.settings())

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from benchmarks.common.bench import Bench
+from tests.peers.process import Process
 
 SQLITE, POSTGRESQL = "SQLite", "PostgreSQL"
 
@@ -21,3 +22,7 @@ class Stores:
         """The address of an empty store."""
         assert name == SQLITE, name
         return f"sqlite:{self._bench.folder() / 'queue.sqlite3'}"
+
+    def server(self, name: str) -> Process | None:
+        """The database server that a store is in, where it is in one."""
+        return None

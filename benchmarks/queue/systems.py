@@ -1,22 +1,21 @@
-"""What is compared: the gateway with each of its stores, and Postfix. All of them take mail on
-loopback, keep it on one disk with a sync before each 250, and deliver to a sink of their own.
+"""What is compared: the gateway with each of its stores, and Postfix.
 
-Each can keep what it takes, and let it go at a word: so what is measured holds no start. The gateway
-does so by ``disabled``, and reads its settings again; Postfix by its hold queue.
+All of them take mail on loopback, keep it on one disk with a sync before each 250, and deliver to a
+sink. Each can keep what it takes, and let it go at a word, so that what is measured holds no start:
+the gateway does so by ``disabled``, and reads its settings again; Postfix by its hold queue.
 """
 
 import signal
 import subprocess
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from benchmarks.common.bench import Bench
-from benchmarks.common.measuring import Stopwatch, pause
+from benchmarks.common.measuring import Stopwatch
 from tests.peers.gateway import Gateway
-from tests.peers.process import Process
 from tests.peers.ports import free_port
 from tests.peers.postfix import Postfix
+from tests.peers.process import Process
 from tests.peers.require import find
 from tests.peers.sink import SmtpSink
 from tests.peers.wait import until
@@ -82,9 +81,7 @@ class GatewayQueue:
     async def _set(self, disabled: bool) -> None:
         """Have the settings of the queue read again."""
         path = self.gateway.folder / "config" / "outbound.ini"
-        lines = [
-            line for line in path.read_text().splitlines() if not line.startswith("disabled=")
-        ]
+        lines = [line for line in path.read_text().splitlines() if not line.startswith("disabled=")]
         path.write_text("\n".join([*lines, f"disabled={str(disabled).lower()}", ""]))
         log = self.gateway.folder / "gateway.stdout"
         seen = log.stat().st_size
@@ -103,8 +100,8 @@ async def gateway_queue(
     name: str,
     store: str,
     sink: SmtpSink,
+    keys: Mapping[str, object],
     server: Process | None = None,
-    **keys: object,
 ) -> GatewayQueue:
     """A gateway that queues all mail, and delivers nothing before it is released.
 
