@@ -8,6 +8,7 @@ observer that is not twistd's own is left alone.
 The private names of Twisted that this leans on are pinned by ``tests/test_logs.py``.
 """
 
+import re
 from typing import Any
 
 from twisted.application.service import Service
@@ -20,6 +21,17 @@ from twisted.logger import (
     globalLogPublisher,
     textFileLogObserver,
 )
+
+NOISE = re.compile(
+    r"DNSDatagramProtocol starting on |\(UDP Port \d+ Closed\)"
+    r"|(?:Starting|Stopping) protocol <twisted\.names\."
+)
+
+
+def is_noise(event: LogEvent) -> bool:
+    """Whether it is one of those that Twisted has for the socket of each question to the DNS."""
+    message = event.get("message") or ("",)
+    return NOISE.match(str(message[0])) is not None
 
 
 class LogText:
@@ -35,7 +47,7 @@ class LogText:
         """One line, or ``None`` for an event that says nothing."""
         line = event.get("mail_line")
         if line is None:
-            return formatEventAsClassicLogText(event, self._time)
+            return None if is_noise(event) else formatEventAsClassicLogText(event, self._time)
         return f"{self._time(event['log_time'])} [{event['log_system']}] {line}\n"
 
     def _time(self, when: float | None) -> str:

@@ -9,7 +9,7 @@ still to be delivered.
 
 import errno
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from random import SystemRandom
 from typing import Any
 
@@ -27,11 +27,14 @@ from smtpforward.outbound.mx import MailHosts
 from smtpforward.outbound.queue import OutboundQueue
 from smtpforward.outbound.store.choice import store_at
 
+EVERY = ("0.0.0.0", "::")  # noqa: S104 -- what a socket says that listens on all addresses
+
 
 class Queueing:
     """One process's part in the outbound queue.
 
-    :param routes: the target of the routes' hosts. ``ports``: those that this gateway listens on.
+    :param routes: the target of the routes' hosts.
+    :param listened_on: the addresses and ports where this gateway takes mail.
     :param delivers: whether this process attempts what is queued; of ``nodes`` one does.
     :ivar queue: the target that takes mail. ``direct``: the one for MX hosts and the smart host.
     """
@@ -43,14 +46,14 @@ class Queueing:
         clock: Clock,
         connector: Connector,
         routes: ForwardTarget,
-        ports: Callable[[], frozenset[int]],
+        listened_on: Callable[[], Collection[tuple[str, int]]],
         delivers: bool = True,
     ) -> None:
         outbound = _outbound(settings)
         self._reactor = reactor
         self._clock = clock
         self._routes = routes
-        self._ports = ports
+        self._listened_on = listened_on
         self.direct = ForwardTarget(connector, clock, hosts=PassingRests(clock))
         self._lookups = lookups_at(outbound.nameservers, reactor, clock)
         self._mail_hosts = MailHosts(
@@ -65,7 +68,10 @@ class Queueing:
 
     def _is_ours(self, ip: str, port: int) -> bool:
         """Whether this gateway listens there."""
-        return port in self._ports() and is_own_address(ip)
+        places = self._listened_on()
+        if (ip, port) in places:
+            return True
+        return any((every, port) in places for every in EVERY) and is_own_address(ip)
 
     def adopt(self, settings: Settings, renewed: "frozenset[TLS]") -> None:
         """Let ``settings`` hold from now on; connections of these policies are not used again."""

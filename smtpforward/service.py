@@ -9,7 +9,7 @@ import gc
 import os
 import resource
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -133,10 +133,10 @@ class Gateway(MultiService):
         self._dispatcher.queue = queueing.queue
         return queueing
 
-    def _listened_on(self) -> frozenset[int]:
-        """The TCP ports that this gateway takes mail on."""
+    def _listened_on(self) -> Collection[tuple[str, int]]:
+        """The TCP addresses and ports that this gateway takes mail on."""
         hosts = (port.getHost() for port in self.ports())
-        return frozenset(host.port for host in hosts if hasattr(host, "port"))
+        return [(host.host, host.port) for host in hosts if hasattr(host, "port")]
 
     @property
     def facts(self) -> Mapping[str, Fact]:

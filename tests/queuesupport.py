@@ -117,7 +117,6 @@ class QueueCase(TestCase):
         self.path = Path(self.mktemp())
         self.path.mkdir()
         self.number = 0
-        self.ended: list[OutboundQueue] = []
         self.queue: OutboundQueue
 
     async def start(self, settings_: Settings | None = None, **changes: Any) -> OutboundQueue:
@@ -141,8 +140,7 @@ class QueueCase(TestCase):
 
     async def stop(self, queue: OutboundQueue) -> None:
         """End it, whatever it does."""
-        if queue not in self.ended:
-            await queue.abort()
+        await queue.abort()
 
     def job(
         self,

@@ -1,26 +1,35 @@
 """The log under twistd: the same text, and whose it is."""
 
+import contextlib
 import io
 import os
+from typing import Any
 
 from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 from twisted.application.app import AppLogger
+from twisted.internet import reactor
+from twisted.internet.defer import TimeoutError as DeferredTimeout
+from twisted.internet.error import ConnectError
+from twisted.internet.interfaces import IReactorUDP
+from twisted.internet.protocol import DatagramProtocol
 from twisted.logger import (
     FileLogObserver,
     LogEvent,
     LogLevel,
     LogPublisher,
     formatEventAsClassicLogText,
+    globalLogPublisher,
     jsonFileLogObserver,
     textFileLogObserver,
 )
+from twisted.names.client import Resolver
 from twisted.python.logfile import LogFile
 from twisted.scripts.twistd import _SomeApplicationRunner
-from twisted.trial.unittest import SynchronousTestCase
+from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from smtpforward.logs import LogText, TextLog
+from smtpforward.logs import LogText, TextLog, is_noise
 
 
 def mail_event(line: str, when: float) -> LogEvent:
@@ -39,7 +48,7 @@ LINES = st.text(st.characters(blacklist_categories=("Cc", "Cs")), min_size=1)
 TIMES = st.floats(0, 4e9)
 
 
-class TextTests(SynchronousTestCase):
+class TextTests(TestCase):
     """``LogText`` writes what Twisted writes."""
 
     @given(st.lists(st.tuples(LINES, TIMES), max_size=5))
@@ -50,6 +59,25 @@ class TextTests(SynchronousTestCase):
         for line, when in events:
             event = mail_event(line, when)
             self.assertEqual(text(event), formatEventAsClassicLogText(event))
+
+    async def test_questions_to_the_dns(self) -> None:
+        """What Twisted says of the socket of each question is left out, and nothing else."""
+        events: list[LogEvent] = []
+        publisher: Any = events.append
+        globalLogPublisher.addObserver(publisher)
+        self.addCleanup(globalLogPublisher.removeObserver, publisher)
+        resolver = Resolver(servers=[("127.0.0.1", 9)], timeout=(0,))
+        with contextlib.suppress(DeferredTimeout, ConnectError):
+            await resolver.lookupAddress("a.example")
+        port = IReactorUDP(reactor).listenUDP(0, DatagramProtocol())  # type: ignore[call-arg]
+        number = port.getHost().port
+        await port.stopListening()
+        said = [event["message"][0] for event in events if event.get("message")]
+        self.assertGreater(len(said), 5, said)
+        left = [event for event in events if LogText()(event)]
+        starting = f"DatagramProtocol starting on {number}"
+        self.assertEqual(left[0]["message"][0], starting)
+        self.assertEqual({is_noise(event) for event in left}, {False})
 
     @given(st.lists(st.tuples(LINES, st.none() | TIMES), max_size=5))
     @examples(max_examples=100, deadline=None)

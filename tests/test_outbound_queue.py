@@ -12,6 +12,7 @@ from smtpforward.job import Delivery, Event, Job
 from smtpforward.outbound import accept
 from smtpforward.outbound.entry import Change, Filter, State
 from smtpforward.outbound.errors import StoreFullError, StoreUnavailableError
+from smtpforward.outbound.queue import OPEN_AGAIN
 from smtpforward.outbound.unroutable import no_such_domain
 from tests.peers.wait import until
 from tests.queuesupport import BEGAN, BUSY, DONE, NO_USER, QueueCase, queueing
@@ -48,6 +49,37 @@ class TakingTests(QueueCase):
         self.queue = self.make(queueing())
         outcome = await self.put("b@example.com")
         self.assertIs(outcome.event, Event.QUEUE_UNAVAILABLE)
+
+    async def test_early(self) -> None:
+        """What comes while the store is opened for the first time waits for that."""
+        self.queue = self.make(queueing())
+        self.queue.start()
+        putting = self.queue.deliver(self.job("b@example.com"))
+        given_up = self.queue.deliver(self.job("c@example.com"))
+        given_up.addErrback(lambda failure: None)
+        given_up.cancel()
+        self.assertFalse(putting.called)
+        outcomes = await putting
+        self.assertIs(outcomes[0].event, Event.ACCEPTED)
+        await self.settled()
+        self.assertEqual(self.hosts.recipients, [["b@example.com"]])
+
+    async def test_cannot_be_opened(self) -> None:
+        """What waits for a store that cannot be opened hears that; later ones at once."""
+        self.queue = self.make(queueing())
+        opening: Deferred[Any] = Deferred()
+        self.patch(self.queue.store, "open", lambda owner: opening)
+        self.queue.start()
+        putting = self.queue.deliver(self.job("b@example.com"))
+        opening.errback(StoreUnavailableError("locked"))
+        for outcomes in (await putting, await self.queue.deliver(self.job("b@example.com"))):
+            self.assertIs(outcomes[0].event, Event.QUEUE_UNAVAILABLE)
+        self.patch(self.queue.store, "open", lambda owner: _firing(None))
+        self.patch(self.queue.store, "watch", lambda changed: None)
+        self.patch(self.queue.store, "close", lambda: _firing(None))
+        self.patch(self.queue, "_delivers", False)
+        self.clock.advance(OPEN_AGAIN)
+        self.assertTrue(self.queue._opened)
 
     async def test_store_fails(self) -> None:
         """What the store cannot take is answered by why, and nothing counts as attempted."""
@@ -451,7 +483,6 @@ class EndTests(QueueCase):
         await self.put("b@example.com")
         await self.attempted()
         await self.queue.abort()
-        self.ended.append(self.queue)
         self.assertEqual(self.hosts.cancelled, 1)
         self.hosts.held = None
         await self.start()

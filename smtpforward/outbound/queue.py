@@ -74,6 +74,8 @@ class OutboundQueue:
         self._adding: set[Deferred[Any]] = set()
         self._running: set[Deferred[Any]] = set()
         self._opened = False
+        # Who came while the store is opened for the first time; ``None`` when that has ended.
+        self._early: list[Deferred[None]] | None = None
         self._ending = False
         self._opening: IDelayedCall | None = None
 
@@ -85,19 +87,25 @@ class OutboundQueue:
     # -- from the start to the end
 
     def start(self) -> None:
-        """Open the store; until that is done senders hear that it is not."""
+        """Open the store; mail that comes meanwhile waits for it, once."""
+        self._early = []
         self._open()
 
     def _open(self) -> None:
         self._opening = None
         opening: Deferred[None] = self.store.open(self.owner if self._delivers else None)
         opening.addCallbacks(self._is_open, self._not_open)
+        opening.addCallback(self._let_in)
 
-    def _is_open(self, _: object) -> None:
+    def _is_open(self, _: object) -> "Deferred[Any] | None":
+        if self._ending:
+            closing: Deferred[Any] = self.store.close()
+            return closing
         self._opened = True
-        if self._delivers and not self._ending:
+        if self._delivers:
             self.store.watch(self._turns.look)
             self._turns.look()
+        return None
 
     def _not_open(self, failure: Failure) -> None:
         if failure.check(StoreError):
@@ -106,6 +114,11 @@ class OutboundQueue:
             self.log.failure("the outbound queue cannot be opened", failure)
         if not self._ending:
             self._opening = self._clock.callLater(OPEN_AGAIN, self._open)
+
+    def _let_in(self, _: object) -> None:
+        early, self._early = self._early or (), None
+        for waiting in early:
+            waiting.callback(None)
 
     def adopt(self, settings: Settings) -> None:
         """Let ``settings`` hold from the next message and attempt on."""
@@ -134,7 +147,8 @@ class OutboundQueue:
 
     def _close(self) -> "Deferred[Any]":
         self._leases.stop()
-        closing: Deferred[Any] = self.store.close()
+        opened, self._opened = self._opened, False
+        closing: Deferred[Any] = self.store.close() if opened else succeed(None)
         return closing
 
     @property
@@ -146,6 +160,10 @@ class OutboundQueue:
 
     def deliver(self, job: Job) -> "Deferred[list[Outcome]]":
         """See :class:`smtpforward.interfaces.IDeliver`: delivered is what is on disk."""
+        if self._early is not None:
+            waiting: Deferred[None] = Deferred()
+            self._early.append(waiting)
+            return waiting.addCallback(lambda _: self.deliver(job))
         if not self._opened or self._ending:
             return succeed(accept.not_taken(job, Event.QUEUE_UNAVAILABLE, "the store is not open"))
         new = accept.new_message(self.settings, job, self.store.now())

@@ -22,6 +22,8 @@ from twisted.logger import (
 )
 from zope.interface import implementer
 
+from smtpforward.logs import is_noise
+
 STDOUT, STDERR = 1, 2
 NONE = "-"
 MAIL = "mail"  # the system of the lines that ``record.log_line`` writes
@@ -50,7 +52,9 @@ class RecordWriter:
 
 
 def record(event: LogEvent) -> bytes:
-    """One event; nothing for one without a text."""
+    """One event; nothing for one without a text, or that nobody needs."""
+    if is_noise(event):
+        return b""
     if "log_failure" in event:
         text = eventAsText(event, includeTimestamp=False, includeSystem=False)
     else:

@@ -10,6 +10,7 @@ Failure policy: what is no JSON of ours raises ValueError, KeyError or TypeError
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 from attrs import frozen
@@ -53,6 +54,7 @@ def envelope_text(envelope: Envelope) -> str:
     )
 
 
+@lru_cache(maxsize=64)  # a message to many destinations is claimed as many times
 def envelope_of(text: str) -> Envelope:
     """The envelope that became ``text``."""
     local, domain, parameters, recipients = _decode(text)

@@ -10,7 +10,7 @@ Failure policy: a file that cannot be written whole is removed, and the error ra
 import contextlib
 import os
 import secrets
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from attrs import frozen
 
@@ -75,13 +75,15 @@ class Bodies:
             raise
         return Body(octets, None, name)
 
-    def check_room(self, octets: int) -> None:
+    def check_room(self, octets: int, spare: Callable[[], int] = int) -> None:
         """See that there is space for ``octets`` and the reserve.
 
+        :param spare: what else there is beside the space of the disk; asked when that is short.
         :raise StoreFullError: when there is not.
         """
         state = os.statvfs(self._directory)
-        if state.f_bavail * state.f_frsize < octets + self._reserve:
+        lacking = octets + self._reserve - state.f_bavail * state.f_frsize
+        if lacking > 0 and lacking > spare():
             raise StoreFullError(
                 f"{self._directory}: less than {self._reserve} bytes would be left on the disk:"
                 f" {faults.MAKE_SPACE}"
@@ -129,18 +131,18 @@ class Bodies:
         self.remove(body.file for body in bodies if body.file is not None)
 
     def make_directory(self) -> None:
-        """See that there is a place for files."""
+        """See that there is a place for files, and for the database beside it."""
+        os.makedirs(os.path.dirname(self._directory), 0o700, exist_ok=True)
         with contextlib.suppress(FileExistsError):
             os.mkdir(self._directory, 0o700)
             sync_directory(os.path.dirname(self._directory))
 
     def sweep(self, known: set[str], now: float) -> None:
         """Remove old files that are not ``known``."""
-        for found in os.scandir(self._directory):
-            if found.name not in known:
-                with contextlib.suppress(OSError):
-                    if found.stat().st_mtime < now - ORPHANED:
-                        os.unlink(found.path)
+        with os.scandir(self._directory) as all_:
+            for found in all_:
+                if found.name not in known and _is_old(found, now):
+                    _remove(found.path)
 
     def _path(self, name: str) -> str:
         return os.path.join(self._directory, name)
@@ -158,6 +160,12 @@ def _write(path: str, content: Content) -> int:
     return octets
 
 
+def _is_old(found: "os.DirEntry[str]", now: float) -> bool:
+    with contextlib.suppress(FileNotFoundError):
+        return found.stat().st_mtime < now - ORPHANED
+    return False
+
+
 def _remove(path: str) -> None:
     # A file that stays is an orphan, and goes at a later start.
     with contextlib.suppress(OSError):
@@ -166,7 +174,7 @@ def _remove(path: str) -> None:
 
 def sync_directory(path: str) -> None:
     """Have the names in a directory on disk."""
-    descriptor = os.open(path or ".", os.O_RDONLY | os.O_DIRECTORY)
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
     finally:

@@ -108,9 +108,8 @@ class Connection:
         self._reactor.callFromThread(self._begun, started)
         while self._serve(connection):
             pass
-        with contextlib.suppress(sqlite3.Error):
-            connection.execute("PRAGMA busy_timeout = 0")
-            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        if self._settled is not None:
+            _empty_log(connection)
         connection.close()
         self._reactor.callFromThread(self._ended.callback, None)
 
@@ -141,6 +140,8 @@ class Connection:
             connection.execute("COMMIT")
         except Exception as error:
             _roll_back(connection)
+            if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_FULL:
+                _reuse_log(connection)
             if len(batch) > 1:
                 for each in batch:
                     self._run(connection, [each])
@@ -162,13 +163,13 @@ class Connection:
         started.callback(None)
 
     def _fire(self, results: list[_Done], transaction: Transaction) -> None:
+        if self._settled is not None:
+            self._settled(transaction)
         for done, result in results:
             if isinstance(result, Failure):
                 done.errback(result)
             else:
                 done.callback(result)
-        if self._settled is not None:
-            self._settled(transaction)
 
 
 def _roll_back(connection: sqlite3.Connection) -> None:
@@ -176,3 +177,16 @@ def _roll_back(connection: sqlite3.Connection) -> None:
     with contextlib.suppress(sqlite3.Error):
         if connection.in_transaction:
             connection.execute("ROLLBACK")
+
+
+def _reuse_log(connection: sqlite3.Connection) -> None:
+    # What is in the database itself makes room in the log, which cannot grow on a full disk.
+    with contextlib.suppress(sqlite3.Error):
+        connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+
+
+def _empty_log(connection: sqlite3.Connection) -> None:
+    # Where others use the database, it is theirs to do.
+    with contextlib.suppress(sqlite3.Error):
+        connection.execute("PRAGMA busy_timeout = 0")
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()

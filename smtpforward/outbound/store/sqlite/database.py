@@ -58,9 +58,7 @@ class Lock:
 def connect(path: str, writes: bool = True) -> sqlite3.Connection:
     """A connection for one thread; the file is there."""
     # Transactions are begun by statements of our own.
-    connection = sqlite3.connect(
-        path, timeout=BUSY, isolation_level=None, check_same_thread=False, cached_statements=64
-    )
+    connection = sqlite3.connect(path, timeout=BUSY, isolation_level=None)
     try:
         for pragma in _PRAGMAS:
             connection.execute(f"PRAGMA {pragma}")
@@ -72,9 +70,8 @@ def connect(path: str, writes: bool = True) -> sqlite3.Connection:
 
 
 def make(path: str) -> sqlite3.Connection:
-    """A connection for one thread; what is missing of the database is made."""
-    directory = os.path.dirname(path) or "."
-    os.makedirs(directory, mode=0o700, exist_ok=True)
+    """A connection for one thread, in a directory that is there; what else is missing is made."""
+    directory = os.path.dirname(path)
     with _alone_in(directory):
         _make_file(path, directory)
         connection = connect(path)
@@ -108,20 +105,27 @@ def _make_file(path: str, directory: str) -> None:
         sync_directory(directory)
 
 
+def free_octets(execute: Execute) -> int:
+    """What the file has room for without growing."""
+    return _pragma(execute, "freelist_count") * _pragma(execute, "page_size")
+
+
 def give_space_back(execute: Execute) -> bool:
     """Cut some free pages off the file; whether there are more. Some stay, for what comes next."""
-    free, pages = (
-        execute(f"PRAGMA {name}").fetchone()[0] for name in ("freelist_count", "page_count")
-    )
+    free, pages = _pragma(execute, "freelist_count"), _pragma(execute, "page_count")
     spare = free - (pages - free) // 4 - FREE_PAGES
     if spare <= 0:
         return False
     # It works while it is read from.
     execute(f"PRAGMA incremental_vacuum({min(spare, PAGES_AT_ONCE)})").fetchall()
-    return bool(spare > PAGES_AT_ONCE)
+    return spare > PAGES_AT_ONCE
 
 
 def data_version(execute: Execute) -> int:
     """A number that changes with each commit of another connection."""
-    version: int = execute("PRAGMA data_version").fetchone()[0]
-    return version
+    return _pragma(execute, "data_version")
+
+
+def _pragma(execute: Execute, name: str) -> int:
+    value: int = execute(f"PRAGMA {name}").fetchone()[0]
+    return value

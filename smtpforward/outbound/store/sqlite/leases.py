@@ -41,9 +41,8 @@ WHERE {WAITING} AND destination NOT IN (SELECT value FROM json_each(?)) ORDER BY
 """
 _CLAIM = f"""
 SELECT entry.id, destination, delivery, queued, attempts, noticed, due = {ASKED}, {MESSAGE}
-FROM (SELECT * FROM entry INDEXED BY entry_destination
-      WHERE {WAITING} AND destination = ? AND due <= ? ORDER BY due LIMIT ?) AS entry
-JOIN message ON message.number = entry.message ORDER BY due, entry.id
+FROM entry INDEXED BY entry_destination JOIN message ON message.number = entry.message
+WHERE {WAITING} AND destination = ? AND due <= ? ORDER BY due, entry.id LIMIT ?
 """
 _OWN = "owner = ? AND due IS NOT NULL AND id IN (SELECT value FROM json_each(?))"
 

@@ -149,9 +149,11 @@ def note(
 
 def stand(transaction: Transaction, entry: int, message: int, standing: Standing) -> None:
     """Write down what has become of an entry's recipients."""
-    row = transaction.execute("SELECT envelope FROM message WHERE number = ?", (message,))
-    recipients = of_indices(envelope_of(row.fetchone()[0]), standing.queued)
-    found = searchable([each.address for each in recipients])
+    found = ""
+    if standing.queued:
+        row = transaction.execute("SELECT envelope FROM message WHERE number = ?", (message,))
+        recipients = of_indices(envelope_of(row.fetchone()[0]), standing.queued)
+        found = searchable([each.address for each in recipients])
     transaction.execute(_STANDING, (*standing.columns, found, entry))
 
 

@@ -8,6 +8,7 @@ Failure policy: what fails has changed nothing, and the next call may work. Mess
 of the disk free, which results need.
 """
 
+import os
 import sqlite3
 import time
 from collections.abc import Callable, Collection, Iterable
@@ -56,7 +57,7 @@ class SQLiteStore:
         now: Callable[[], float] = time.time,
         reserve: int = RESERVE,
     ) -> None:
-        self._path = path
+        self._path = path = os.path.abspath(path)
         self._reactor = reactor
         self._now = now
         self._bodies = Bodies(f"{path}-messages", reserve)
@@ -98,11 +99,12 @@ class SQLiteStore:
 
     def _prepare(self, owner: str | None) -> sqlite3.Connection:
         """What opening does in the thread that writes."""
+        self._bodies.make_directory()
+        if owner is not None:
+            self._lock = database.Lock(f"{self._path}.lock")
         connection = database.make(self._path)
         try:
-            self._bodies.make_directory()
             if owner is not None:
-                self._lock = database.Lock(f"{self._path}.lock")
                 leases.give_all_back(connection.execute, self.now())
                 self._bodies.sweep(adding.files(connection.execute), self.now())
             self._version = database.data_version(connection.execute)
@@ -117,6 +119,7 @@ class SQLiteStore:
         self._tidying.stop()
         if self._watcher is not None:
             self._watcher.stop()
+            self._watcher = None
         while self._begun:
             yield DeferredList(list(self._begun))
         for each in (self._browser, self._reader, self._writer):
@@ -161,7 +164,8 @@ class SQLiteStore:
 
         def operation(transaction: Transaction) -> list[Claimed]:
             if not transaction.room:
-                self._bodies.check_room(body.octets)
+                spare = partial(database.free_octets, transaction.execute)
+                self._bodies.check_room(body.octets, spare)
                 transaction.room = True
             return adding.add(transaction, new, body, now)
 
