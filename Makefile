@@ -15,7 +15,9 @@ TRIAL := -m twisted.trial
 UNIT_TESTS = $(shell find tests -name 'test_*.py' -not -path 'tests/integration/*')
 TESTS ?= tests
 PEERS := postfix swaks libnet-ssleay-perl openssl dovecot-core \
-	curl msmtp nmap dnsmasq-base mutt mailutils
+	curl msmtp nmap postgresql dnsmasq-base mutt mailutils
+# Where PostgreSQL's packages read whether to make and start a server of their own.
+CLUSTERS := /etc/postgresql-common/createcluster.d
 MACHINES := tests.test_fuzz_edge tests.test_fuzz_forwarding tests.test_fuzz_corpus \
 	tests.test_client_pool tests.test_client_exchange
 SEED ?=
@@ -100,7 +102,8 @@ $(VENV)/.installed-dev: $(VENV)/.installed-test
 	$(INSTALL) -e '.[dev]'
 	touch $@
 
-# Debian's packages, not configured. Dovecot's may start its own service, which no test needs.
+# Debian's packages, not configured. Dovecot's may start its own service, which no test needs; where
+# PostgreSQL is new, it makes no server of its own. Without what they recommend none brings an Exim.
 peers:
 	@if [ "$$(id -u)" != 0 ]; then echo 'make peers needs root' >&2; exit 77; fi
 	@if dpkg -s $(PEERS) >/dev/null 2>&1; then echo 'installed: $(PEERS)'; else set -e; \
@@ -108,6 +111,8 @@ peers:
 		apt-get update -q; \
 		apt-get install -q -y --no-install-recommends debconf; \
 		echo 'postfix postfix/main_mailer_type select No configuration' | debconf-set-selections; \
+		dpkg -s postgresql-common >/dev/null 2>&1 || { mkdir -p $(CLUSTERS); \
+			echo 'create_main_cluster = false' >$(CLUSTERS)/smtpforward-peers.conf; }; \
 		apt-get install -q -y --no-install-recommends $(PEERS); fi
 # Exim's package conflicts with Postfix's: it is unpacked; its libraries are installed, its user made.
 	@if $(UNPACKED)/exim4/usr/sbin/exim4 -C /dev/null -bV >/dev/null 2>&1; then \

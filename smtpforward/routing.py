@@ -114,7 +114,7 @@ def decide(
     reasons: tuple[str, ...] = (why, chosen, _why_delivery(route, client.relaying))
     if taken is None:
         taken = way
-    elif taken is SPLIT or way != taken:
+    elif way != taken:
         # RFC 5321 4.5.3.1.10: the sender brings what got 452 in a further transaction.
         if settings.routes.split_routes == "defer" or not client.relaying:
             return Refuse(answers.OTHER_ROUTE, f"the way of {chosen} differs from the first one's")

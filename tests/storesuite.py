@@ -3,7 +3,7 @@
 from typing import Any
 
 import attrs
-from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.defer import Deferred, DeferredList, gatherResults
 from zope.interface.verify import verifyObject
 
 from smtpforward.content import Content, Form
@@ -122,14 +122,14 @@ class AddingSuite(StoreSuite):
     async def test_an_id_a_second_time(self) -> None:
         """It is refused, whatever is added at the same time is not, and nothing of it stays."""
         store = await self.opened()
-        added: list[Deferred[Any]] = [
-            store.add(new(name, body=body))
-            for name, body in (("1", b"a\r\n"), ("1", b"b\r\n"), ("2", b"c\r\n"))
-        ]
-        await added[0]
-        await self.assertFailure(added[1], StoreError)
-        await added[2]
-        self.assertEqual(wire(await store.content("1")), b"a\r\n")
+        bodies = (b"a\r\n", b"b\r\n")
+        twice: list[Deferred[Any]] = [store.add(new("1", body=body)) for body in bodies]
+        other = store.add(new("2", body=b"c\r\n"))
+        (first, _), (second, _) = outcomes = await DeferredList(twice, consumeErrors=True)
+        await other
+        self.assertTrue(first is not second)
+        outcomes[first][1].trap(StoreError)
+        self.assertEqual(wire(await store.content("1")), bodies[second])
         self.assertEqual((await store.stats(1)).due, 2)
 
     async def test_content(self) -> None:
@@ -198,10 +198,16 @@ class AddingSuite(StoreSuite):
         """What another store puts in is noticed; what the store does itself is not."""
         store, other = await self.opened(), await self.opened(None)
         waiting: list[Deferred[None]] = []
-        store.watch(lambda: waiting and waiting.pop().callback(None))
+
+        def changed() -> None:
+            if waiting:
+                waiting.pop().callback(None)
+
+        store.watch(changed)
         for name in ("2", "4"):
             await store.add(new(f"{name}-own"))
-            waiting.append(noticed := Deferred())
+            noticed: Deferred[None] = Deferred()
+            waiting.append(noticed)
             await other.add(new(name))
             await noticed
             self.assertEqual((await self.claimed(store))[0], [f"{name}-own", name])

@@ -47,8 +47,8 @@ class LookingSuite(StoreSuite):
         """The oldest message first, however many pages; those received at once in one order."""
         store = await self.opened()
         times = (1003.0, 1001.0, 1001.0, 1002.0, 1001.0)
-        for number, received in enumerate(times):
-            await store.add(new(f"{number}", b"a@x", b"b@y", received=received))
+        for number, at in enumerate(times):
+            await store.add(new(f"{number}", b"a@x", b"b@y", received=at))
         whole = await store.listed(ALL, 100, None)
         received = [each.message.received for each in whole]
         self.assertEqual((len(whole), received), (10, sorted(received)))

@@ -9,7 +9,7 @@ from contextlib import redirect_stdout
 from typing import Any
 
 import attrs
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -349,6 +349,7 @@ class JsonTests(SynchronousTestCase):
         self.assertIsNone(as_json.stats(stats(oldest=None))["oldest"])
 
     @given(st.text())
+    @example("\x00\x1b[2J\x7f\x9b\u202e")
     def test_dumped(self, text: str) -> None:
         """One line of printable ASCII, and nothing is lost."""
         line = as_json.dumped({"last": text})

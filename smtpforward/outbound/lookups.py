@@ -14,7 +14,7 @@ from typing import Any
 from attrs import frozen
 from twisted.internet.defer import Deferred, DeferredSemaphore, fail, succeed
 from twisted.internet.defer import TimeoutError as DeferredTimeout
-from twisted.internet.error import ConnectError
+from twisted.internet.error import CannotListenError, ConnectError
 from twisted.internet.interfaces import IResolver
 from twisted.logger import Logger
 from twisted.names import dns, hosts, resolve
@@ -24,6 +24,7 @@ from twisted.names.error import (
     DNSNameError,
     DNSNotImplementedError,
     DNSQueryRefusedError,
+    DNSQueryTimeoutError,
     DNSServerError,
     DomainError,
 )
@@ -43,6 +44,8 @@ from smtpforward.outbound.records import (
 TRIES = (3, 5, 10)  # seconds that each server gets, in each round
 WITHIN = 20.0
 TCP_WITHIN = 10.0
+# What another name server may know better.
+ITS_OWN_FAULT = frozenset({dns.ESERVER, dns.ENOTIMP, dns.EREFUSED})
 FAILED_FOR = 5.0
 MOST_KEPT = 10_000
 AT_ONCE = 100
@@ -179,7 +182,7 @@ class Lookups:
             raise LookupFailed("no answer in time")
         except DomainError as error:
             raise LookupFailed(WORDS.get(type(error), "an unknown failure"))
-        except (OSError, ConnectError) as error:
+        except (OSError, ConnectError, CannotListenError) as error:
             raise LookupFailed(str(error))
 
 
@@ -195,7 +198,36 @@ def _no_such_name_for(error: DNSNameError) -> float:
 
 
 class StubResolver(Resolver):
-    """Twisted's, which can end: it leaves a timer and its TCP connections."""
+    """Twisted's, with what it lacks.
+
+    A name server that fails is passed over like one that is silent; and it can end: Twisted's
+    leaves a timer and its TCP connections.
+    """
+
+    def queryUDP(
+        self, queries: Any, timeout: Sequence[float] | None = None
+    ) -> "Deferred[dns.Message]":
+        """The answer of the first name server that has one."""
+        return Deferred.fromCoroutine(self._ask(queries, timeout or self.timeout or TRIES))
+
+    async def _ask(self, queries: Any, rounds: Sequence[float]) -> dns.Message:
+        failed: dns.Message | None = None
+        problem: Exception = DeferredTimeout(queries)
+        for seconds in rounds:
+            for place in [*self.servers, *self.dynServers]:
+                try:
+                    message: dns.Message = await self._query(place, queries, seconds)
+                except DNSQueryTimeoutError:
+                    continue
+                except OSError as error:  # There is no way to it: of the other kind, say.
+                    problem = error
+                    continue
+                if message.rCode not in ITS_OWN_FAULT:
+                    return message
+                failed = message
+            if failed is not None:
+                return failed
+        raise problem
 
     def queryTCP(self, queries: Any, timeout: float = TCP_WITHIN) -> "Deferred[dns.Message]":
         """Twisted's keeps the connection, which occupies some servers as long as it is open."""

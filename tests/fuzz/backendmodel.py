@@ -45,6 +45,7 @@ class Sent:
         yes to that.
     :ivar codes: all that backends answered to its commands.
     :ivar results: what its Deferred gave. ``cancelled``: given up before that.
+    :ivar revoked: whether it had lost the leave to be sent before its dot was.
     """
 
     number: int
@@ -57,6 +58,7 @@ class Sent:
     codes: set[int] = attrs.field(factory=set)
     results: list[Any] = attrs.field(factory=list)
     cancelled: bool = False
+    revoked: bool = False
 
 
 @attrs.define
@@ -223,6 +225,7 @@ class Backend:
         self._check_taken()
         assert not self.lied
         assert not (sent.cancelled and not sent.dots), "it was given up"
+        assert not sent.revoked, "it had lost its leave"
         assert not sent.results or sent.cancelled
         assert self._now() <= sent.job.deadline
         sent.dots += 1

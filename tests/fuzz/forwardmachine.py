@@ -7,6 +7,7 @@ the pool keeps its bound, and nothing is left at the end.
 
 from typing import Any
 
+import attrs
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from twisted.internet.address import IPv4Address
@@ -16,6 +17,7 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.python.failure import Failure
 
 from smtpforward.client.connect import Connector
+from smtpforward.client.rests import PassingRests
 from smtpforward.client.target import ForwardTarget
 from smtpforward.content import Content, Form
 from smtpforward.envelope import Address, Envelope, Recipient
@@ -36,12 +38,17 @@ class ForwardMachine(RuleBasedStateMachine):
     """Any jobs and any backends."""
 
     @initialize(
-        bound=st.integers(1, 3), hosts=st.integers(1, 2), offers=st.sampled_from(LIKELY_OFFERS)
+        bound=st.integers(1, 3),
+        hosts=st.integers(1, 2),
+        offers=st.sampled_from(LIKELY_OFFERS),
+        probes=st.booleans(),
     )
-    def begin(self, bound: int, hosts: int, offers: bytes) -> None:
+    def begin(self, bound: int, hosts: int, offers: bytes, probes: bool) -> None:
         """A target without connections."""
         self.reactor = MemoryReactorClock()
-        self.target = ForwardTarget(Connector(self.reactor, "gateway.example"), self.reactor)
+        connector = Connector(self.reactor, "gateway.example")
+        rests = None if probes else PassingRests(self.reactor)
+        self.target = ForwardTarget(connector, self.reactor, hosts=rests)
         self.bounds = PoolBounds(bound, idle=15.0, max_age=60.0, max_messages=3)
         self.servers = (SERVER, OTHER_SERVER)[:hosts]
         self.offers = offers
@@ -106,7 +113,10 @@ class ForwardMachine(RuleBasedStateMachine):
             atomic=atomic,
             deadline=self.now + TIMES.forward,
         )
-        return Sent(number, job, message, None if in_wire_form else plain, utf8)
+        sent = Sent(number, job, message, None if in_wire_form else plain, utf8)
+        if number % 2 == 0:
+            sent.job = attrs.evolve(job, may_send=lambda: not sent.revoked)
+        return sent
 
     def _done(self, result: Any, sent: Sent) -> None:
         sent.results.append(result)
@@ -138,6 +148,9 @@ class ForwardMachine(RuleBasedStateMachine):
         assert outcome.event is not Event.UTF8 or sent.utf8 in NO_OTHER_FORM
         if outcome.event is Event.IN_DOUBT:
             assert sent.dots
+        if outcome.event is Event.NOT_ALLOWED:
+            assert sent.revoked
+            assert not sent.dots
         assert not sent.dots or outcome.event in AFTER_THE_DOT
 
     @precondition(lambda self: self.waiting)
@@ -149,6 +162,18 @@ class ForwardMachine(RuleBasedStateMachine):
         self.waiting[number].cancel()
         assert self.jobs[number].results
         self._hear()
+
+    @precondition(lambda self: self.with_leave)
+    @rule(data=st.data())
+    def revoke(self, data: st.DataObject) -> None:
+        """What allows a job to be sent ends before its dot."""
+        self.jobs[data.draw(st.sampled_from(self.with_leave))].revoked = True
+
+    @property
+    def with_leave(self) -> list[int]:
+        """The jobs that may lose their leave."""
+        waiting = [(number, self.jobs[number]) for number in sorted(self.waiting)]
+        return [n for n, s in waiting if s.job.may_send and not (s.dots or s.revoked)]
 
     # -- connections
 

@@ -21,7 +21,9 @@ from tests.guards import (
     client,
     extensions,
     limits,
+    mx,
     queue_command,
+    queued,
     server,
     workers,
 )
@@ -100,14 +102,16 @@ def _check_share(copy: Copy, guards: Sequence[Guard]) -> list[str]:
 def main(words: Sequence[str]) -> int:
     """Check, say what is wrong, and give the exit status."""
     known = [
-        *server.GUARDS,
-        *extensions.GUARDS,
-        *limits.GUARDS,
-        *queue_command.GUARDS,
+        *bounces.GUARDS,
         *chunks.GUARDS,
         *client.GUARDS,
+        *extensions.GUARDS,
+        *limits.GUARDS,
+        *mx.GUARDS,
+        *queue_command.GUARDS,
+        *queued.GUARDS,
+        *server.GUARDS,
         *workers.GUARDS,
-        *bounces.GUARDS,
     ]
     chosen = [g for g in known if not words or any(word in g.test for word in words)]
     wrong = check(chosen)

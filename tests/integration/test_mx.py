@@ -356,6 +356,53 @@ class KeptTests(MXCase):
         self.assertEqual(len(self.server.asked), 3)
 
 
+class ServersTests(MXCase):
+    """Several name servers."""
+
+    async def test_another_one(self) -> None:
+        """One that fails, or says nothing, is passed over."""
+        bad = self.name_server()
+        bad.fail("only-a.example")
+        bad.fail("only-aaaa.example", dns.EREFUSED)
+        bad.silence("null.example")
+        lookups = lookups_at([bad.place, self.server.place], reactor, reactor, IMPATIENT)
+        self.addCleanup(lookups.stop)
+        for domain in ("only-a.example", "only-aaaa.example"):
+            self.assertEqual(len(await self.routes(domain, lookups=lookups)), 1)
+        self.assertIn("556", await self.refused("null.example", lookups=lookups))
+        self.assertEqual(
+            {name for name, _, _ in bad.asked}, {name for name, _, _ in self.server.asked}
+        )
+
+    async def test_no_way(self) -> None:
+        """One that nothing can be sent to is passed over; alone it is the reason."""
+        nowhere = ("255.255.255.255", 53)  # The kernel refuses to send there.
+        for places in ([nowhere, self.server.place], [nowhere]):
+            lookups = lookups_at(places, reactor, reactor, IMPATIENT)
+            self.addCleanup(lookups.stop)
+            if len(places) > 1:
+                self.assertEqual(len(await self.routes("only-a.example", lookups=lookups)), 1)
+        self.assertIn("Permission denied", await self.refused("only-a.example", lookups=lookups))
+
+    async def test_ipv6(self) -> None:
+        """A name server with an IPv6 address, by UDP and TCP."""
+        six = self.name_server("::1")
+        fill(six)
+        lookups = lookups_at([six.place], reactor, reactor, TRIES)
+        self.addCleanup(lookups.stop)
+        self.assertEqual(len(await self.routes("many.example", lookups=lookups)), 20)
+        self.assertIn(("many.example", dns.MX, "tcp"), six.asked)
+
+    async def test_all_fail(self) -> None:
+        """Then the failure is the answer, once each has been asked."""
+        bad = self.name_server()
+        bad.silence("failing.example")
+        lookups = lookups_at([self.server.place, bad.place], reactor, reactor, IMPATIENT)
+        self.addCleanup(lookups.stop)
+        self.assertIn("SERVFAIL", await self.refused("failing.example", lookups=lookups))
+        self.assertEqual(len(bad.asked), 1)
+
+
 class SystemTests(MXCase):
     """Without name servers in the settings: those of the system's files."""
 

@@ -2,12 +2,14 @@
 
 import smtplib
 
+import psycopg
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import SkipTest
 
 from tests.peers.case import PeerTestCase
 from tests.peers.clients import smtp_source, swaks
 from tests.peers.ports import free_port, is_listening
+from tests.peers.postgresql import QUOTED
 from tests.peers.raw import Answer, RawClient, bytewise
 from tests.peers.require import require
 from tests.peers.script import TAKEN, Action, Bytewise, Endless, Held, Script, by_recipient
@@ -198,6 +200,28 @@ class ProgramTests(PeerTestCase):
         for name in filed:
             self.assertTrue(exim.messages(name)[0].endswith(b"Subject: x\n\n.a\n"))
         self.assertEqual(12, exim.log.count(" P=esmtp S="), exim.log)
+
+    async def test_postgresql_keeps_what_it_committed(self) -> None:
+        """What PostgreSQL has committed is there after a crash, at the same address."""
+        server = await self.postgresql()
+        server.sql("CREATE TABLE kept (word text)")
+        server.sql("INSERT INTO kept VALUES ('this')")
+        self.assertEqual([("on",)], server.sql("SHOW fsync"))
+        await server.crash()
+        self.assertRaises(psycopg.OperationalError, server.sql, "SELECT 1")
+        again = await server.again()
+        self.stop_later(again.stop)
+        self.assertEqual([("this",)], again.sql("SELECT word FROM kept"))
+        self.assertEqual(server.address, again.address)
+
+    async def test_postgresql_asks_for_the_password(self) -> None:
+        """Over TCP nobody gets in without the password."""
+        server = await self.postgresql()
+        with psycopg.connect(server.address) as connection:
+            self.assertEqual([("queue",)], connection.execute("SELECT current_user").fetchall())
+        wrong = server.address.replace(QUOTED, "wrong")
+        refused = self.assertRaises(psycopg.OperationalError, psycopg.connect, wrong)
+        self.assertIn("password authentication failed", str(refused))
 
     async def test_processes_are_stopped(self) -> None:
         """A stopped program listens no more, and its time of work was seen."""

@@ -16,6 +16,7 @@ from twisted.internet.threads import deferToThread
 
 from smtpforward.interfaces import IQueueStore
 from smtpforward.outbound.store.choice import store_at
+from tests.peers import postgresql
 from tests.peers.case import PeerTestCase
 from tests.peers.gateway import environment, write_config
 from tests.peers.wait import until
@@ -196,32 +197,11 @@ async def due(store: IQueueStore) -> Sequence[str]:
 class LongTests(QueueCase):
     """A long queue."""
 
-    async def test_head(self) -> None:
-        """The first lines come at once; the reader goes, and the command ends in silence."""
+    async def test_ends_early(self) -> None:
+        """The first lines come at once. The reader goes, or has Ctrl-C pressed: it ends."""
         await self.put_many(await self.opened())
-        with self.listing() as listing:
-            assert listing.stdout is not None
-            reading = listing.stdout
-            lines = await deferToThread(lambda: [reading.readline() for _ in range(5)])
-            # It has far more to say than a pipe holds.
-            self.assertIsNone(listing.poll())
-            reading.close()
-            code = await deferToThread(listing.wait, DEADLINE)
-            assert listing.stderr is not None
-            self.assertEqual((0, b""), (code, listing.stderr.read()))
-        self.assertEqual([b"ID", b"M0", b"M1", b"M2", b"M3"], [line.split()[0] for line in lines])
-
-    async def test_interrupt(self) -> None:
-        """Ctrl-C ends it between two pages."""
-        await self.put_many(await self.opened())
-        with self.listing() as listing:
-            assert listing.stdout is not None
-            await deferToThread(listing.stdout.readline)
-            listing.send_signal(signal.SIGINT)
-            rest = await deferToThread(listing.stdout.readlines)
-            self.assertEqual(130, await deferToThread(listing.wait, DEADLINE))
-        self.assertLess(len(rest), MANY)
-        self.assertTrue(rest[-1].endswith(b" 1\n"), rest[-1])
+        await self.check_head()
+        await self.check_interrupt()
 
     async def test_everything(self) -> None:
         """A pipe gets every entry once, in order; a limit ends it."""
@@ -238,6 +218,31 @@ class LongTests(QueueCase):
         ))  # fmt: skip
         [numbers] = await self.documents("stats", "--top", "1")
         self.assertEqual(MANY - MANY // 100, numbers["entries"])
+
+    async def check_head(self) -> None:
+        """Somebody reads the first lines and goes: the command ends in silence."""
+        with self.listing() as listing:
+            assert listing.stdout is not None
+            reading = listing.stdout
+            lines = await deferToThread(lambda: [reading.readline() for _ in range(5)])
+            # It has far more to say than a pipe holds.
+            self.assertIsNone(listing.poll())
+            reading.close()
+            code = await deferToThread(listing.wait, DEADLINE)
+            assert listing.stderr is not None
+            self.assertEqual((0, b""), (code, listing.stderr.read()))
+        self.assertEqual([b"ID", b"M0", b"M1", b"M2", b"M3"], [line.split()[0] for line in lines])
+
+    async def check_interrupt(self) -> None:
+        """Ctrl-C ends it between two pages."""
+        with self.listing() as listing:
+            assert listing.stdout is not None
+            await deferToThread(listing.stdout.readline)
+            listing.send_signal(signal.SIGINT)
+            rest = await deferToThread(listing.stdout.readlines)
+            self.assertEqual(130, await deferToThread(listing.wait, DEADLINE))
+        self.assertLess(len(rest), MANY)
+        self.assertTrue(rest[-1].endswith(b" 1\n"), rest[-1])
 
     async def put_many(self, store: IQueueStore) -> None:
         """So many messages for a hundred destinations, the first the oldest."""
@@ -260,6 +265,20 @@ class LongTests(QueueCase):
                 popen.kill()
 
 
+class OnPostgreSQL(QueueCase):
+    """The same on the other store."""
+
+    async def address(self) -> str:
+        """An empty database of the server that the tests share."""
+        server = await postgresql.shared()
+        self.stored_at = server.address_of(server.new_database())
+        return self.stored_at
+
+
+class PostgreSQLTests(OnPostgreSQL, SubcommandTests):
+    """Each subcommand on PostgreSQL."""
+
+
 class TerminalTests(QueueCase):
     """Someone at a terminal."""
 
@@ -276,7 +295,7 @@ class TerminalTests(QueueCase):
     async def test_delete_asks(self) -> None:
         """``delete`` does nothing before a yes; the end of input, and anything else, is a no."""
         await fill(await self.opened())
-        for says in (b"\n", b"n\n", b"\x04", b"yess\n"):
+        for says in (b"\n", b"\x04", b"yess\n"):
             done = await self.at_terminal("delete", "TWO", says=says)
             self.assertEqual((1, []), (done.code, done.out), says)
             question = "delete 2 entries, without a bounce? [y/N] "

@@ -16,6 +16,7 @@ from tests.peers.dnsmasq import Dnsmasq
 from tests.peers.exim import Exim
 from tests.peers.gateway import Gateway
 from tests.peers.postfix import Postfix
+from tests.peers.postgresql import PostgreSQL
 from tests.peers.relay import CountingRelay
 from tests.peers.script import Script
 from tests.peers.sink import SmtpSink
@@ -74,9 +75,9 @@ class PeerTestCase(TestCase):
         self.stop_later(exim.stop)
         return await exim.ready()
 
-    def name_server(self) -> NameServer:
+    def name_server(self, host: str = "127.0.0.1") -> NameServer:
         """A name server that knows nothing yet."""
-        server = NameServer()
+        server = NameServer(host)
         self.stop_later(server.stop)
         return server
 
@@ -85,6 +86,12 @@ class PeerTestCase(TestCase):
         dnsmasq = Dnsmasq(self.folder(), *options)
         self.stop_later(dnsmasq.stop)
         return await dnsmasq.ready()
+
+    async def postgresql(self, **settings: str) -> PostgreSQL:
+        """A running PostgreSQL with more of ``postgresql.conf``, and an empty database."""
+        server = PostgreSQL(self.folder(), settings)
+        self.stop_later(server.stop)
+        return await server.ready()
 
     def backend(self, script: Script | Callable[[int], Script] | None = None) -> ScriptedBackend:
         """A scripted backend."""

@@ -18,13 +18,22 @@ def tree_seconds(pid: int) -> float:
     0.0 when there is no such process.
     """
     stats = _all_stats()
-    family = {pid}
+    return sum(stats[member].ticks for member in _family(pid, stats) if member in stats) / TICKS
+
+
+def family(pid: int) -> set[int]:
+    """``pid`` and its living descendants."""
+    return _family(pid, _all_stats())
+
+
+def _family(pid: int, stats: dict[int, _Stat]) -> set[int]:
+    members = {pid}
     grown = True
     while grown:
-        children = {child for child, stat in stats.items() if stat.parent in family}
-        grown = not children <= family
-        family |= children
-    return sum(stats[member].ticks for member in family if member in stats) / TICKS
+        children = {child for child, stat in stats.items() if stat.parent in members}
+        grown = not children <= members
+        members |= children
+    return members
 
 
 def _all_stats() -> dict[int, _Stat]:

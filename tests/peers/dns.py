@@ -25,29 +25,30 @@ MOST_ALIASES = 5
 class NameServer:
     """Answers from the moment it is made.
 
-    :ivar port: of 127.0.0.1. ``place``: the same, as resolvers take it.
+    :ivar port: UDP and TCP. ``place``: address and port, as resolvers take it.
     :ivar asked: name, type and ``udp`` or ``tcp`` of each question, in order.
     """
 
     noisy = False
 
-    def __init__(self) -> None:
+    def __init__(self, host: str = HOST) -> None:
+        self._host = host
         self.asked: list[tuple[str, int, str]] = []
         self._records: dict[str, list[Any]] = {}
         self._faults: dict[str, int] = {}
         self._connections: set[Any] = set()
         self._udp, self._tcp = self._listen()
         self.port: int = self._tcp.getHost().port
-        self.place = (HOST, self.port)
+        self.place = (host, self.port)
 
     def _listen(self) -> tuple[Any, Any]:
         """One port of both kinds."""
         for _ in range(ATTEMPTS):
-            tcp = reactor.listenTCP(0, _Connections(self), interface=HOST)
+            tcp = reactor.listenTCP(0, _Connections(self), interface=self._host)
             port = tcp.getHost().port
             try:
                 protocol = dns.DNSDatagramProtocol(self, reactor)
-                return reactor.listenUDP(port, protocol, HOST), tcp
+                return reactor.listenUDP(port, protocol, self._host), tcp
             except CannotListenError:
                 tcp.stopListening()
         raise AssertionError("no port that is free for both UDP and TCP")

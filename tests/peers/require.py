@@ -26,11 +26,18 @@ PACKAGES = {
     "smtp-source": "postfix",
     "swaks": "swaks",
     "openssl": "openssl",
+    "initdb": "postgresql",
+    "postgres": "postgresql",
+    "setpriv": "util-linux",
 }
 
 # Where ``make peers`` unpacks a package that conflicts with one of the others.
 UNPACKED = Path("/usr/local/lib/smtpforward-peers")
-SEARCHED = ["/usr/sbin", "/usr/bin", str(UNPACKED / "exim4/usr/sbin")]
+# Debian has the programs of a PostgreSQL server beside its version; the latest first.
+POSTGRESQL = sorted(
+    Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: path.parent.name.zfill(4)
+)[::-1]
+SEARCHED = ["/usr/sbin", "/usr/bin", str(UNPACKED / "exim4/usr/sbin"), *map(str, POSTGRESQL)]
 SEARCH_PATH = os.pathsep.join([os.environ.get("PATH", os.defpath), *SEARCHED])
 
 

@@ -16,7 +16,7 @@ from smtpforward.outbound.entry import Attempt, Listed, Message, Shown, Stats
 
 def dumped(value: object) -> str:
     """One line, all of it printable ASCII."""
-    return json.dumps(value).replace("\x7f", "\\u007f")
+    return json.dumps(value, ensure_ascii=True)
 
 
 def listed(entry: Listed, now: float) -> dict[str, Any]:

@@ -1,0 +1,175 @@
+"""Threads with a connection to the database each: ``adbapi``'s pool, and what it lacks.
+
+A connection is made when a thread needs one. One on which something has come while it lay idle is
+not used again: it has ended, or is about to. Statements commit by themselves unless they stand in a
+transaction, so that a single one is a single round trip.
+
+Failure policy: a connection that is not in order after a call is closed, and the thread's next call
+makes another. While none can be made, none is tried in the pauses of ``outage.py``.
+"""
+
+import contextlib
+import os
+import select
+import socket
+import threading
+from typing import Any
+
+import psycopg
+from psycopg.pq import TransactionStatus
+from twisted.enterprise import adbapi
+
+from smtpforward.outbound.errors import StoreUnavailableError
+from smtpforward.outbound.store.postgresql.address import Address
+from smtpforward.outbound.store.postgresql.clock import DatabaseClock
+from smtpforward.outbound.store.postgresql.faults import as_store_error
+from smtpforward.outbound.store.postgresql.outage import Outage
+
+Connection = psycopg.Connection[tuple[Any, ...]]
+
+# What must be so, whatever the role's own settings are. A server without patience ends what a
+# gateway that has lost its way to it has left open; what has fired must be on disk.
+SESSION = """
+SELECT set_config('statement_timeout', %(patience)s, false),
+    set_config('idle_in_transaction_session_timeout', %(patience)s, false),
+    set_config('default_transaction_isolation', 'read committed', false),
+    set_config('synchronous_commit', CASE current_setting('synchronous_commit')
+        WHEN 'off' THEN 'on' ELSE current_setting('synchronous_commit') END, false)
+"""
+CLOCK = "SELECT extract(epoch FROM clock_timestamp())::float8"
+
+
+class Line:
+    """A connection's socket, which may be cut from another thread."""
+
+    def __init__(self, connection: Connection) -> None:
+        # Of its own: libpq may close its descriptor at any time, and the number be another's.
+        self._socket = socket.socket(fileno=os.dup(connection.fileno()))
+        self._lock = threading.Lock()
+
+    def cut(self) -> None:
+        """End the connection, as if the other side had gone."""
+        with self._lock, contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Give the descriptor up."""
+        with self._lock:
+            self._socket.close()
+
+
+class Lent:
+    """A thread's connection during one call."""
+
+    def __init__(self, threads: "Threads") -> None:
+        self._threads = threads
+        self.connection: Connection = threads.connect()
+        self.line = threads.line()
+
+    def commit(self) -> None:
+        """Statements have done so."""
+
+    def rollback(self) -> None:
+        """The call has failed: see whether the connection is of further use."""
+        if not _is_idle(self.connection):
+            self._threads.disconnect(self.connection)
+
+
+class Threads(adbapi.ConnectionPool):
+    """At most ``most`` threads.
+
+    :param patience: seconds that the server gives a statement.
+    """
+
+    connectionFactory: Any = Lent
+
+    def __init__(
+        self,
+        address: Address,
+        reactor: Any,
+        outage: Outage,
+        clock: DatabaseClock,
+        most: int,
+        patience: float,
+    ) -> None:
+        self.place = address.place
+        self._outage = outage
+        self._clock = clock
+        self._session = {"patience": f"{round(patience * 1000)}ms"}
+        self._lines: dict[int, Line] = {}
+        super().__init__(
+            "psycopg",
+            address.conninfo,
+            autocommit=True,
+            cp_reactor=reactor,
+            cp_min=1,
+            cp_max=most,
+            cp_openfun=self._begin,
+        )
+
+    def connect(self) -> Connection:
+        """The thread's connection, made if need be.
+
+        :raise StoreError: when that fails, or has just failed.
+        """
+        held = self.connections.get(self.threadID())
+        if held is not None:
+            if _is_idle(held) and not _has_news(held):
+                return held
+            self.disconnect(held)
+        if refusal := self._outage.refusal:
+            raise StoreUnavailableError(refusal)
+        try:
+            made: Connection = super().connect()
+        except psycopg.Error as error:
+            fault = as_store_error(error, self.place)
+            self._outage.failed(str(fault))
+            raise fault from error
+        self._outage.ended()
+        return made
+
+    def _begin(self, connection: Connection) -> None:
+        try:
+            connection.execute(SESSION, self._session)
+            self.ask_clock(connection)
+            self._lines[self.threadID()] = Line(connection)
+        except BaseException:
+            connection.close()
+            raise
+
+    def ask_clock(self, connection: Connection) -> None:
+        """Measure the database's clock."""
+
+        def read() -> float:
+            [row] = connection.execute(CLOCK).fetchall()
+            return float(row[0])
+
+        self._clock.ask(read)
+
+    def line(self) -> Line:
+        """That of the thread's connection."""
+        return self._lines[self.threadID()]
+
+    def disconnect(self, connection: Connection) -> None:
+        """Close the thread's connection."""
+        super().disconnect(connection)
+        self._lines.pop(self.threadID()).close()
+
+    def finalClose(self) -> None:
+        """End all threads; what they are at is cut off."""
+        lines = list(self._lines.values())
+        for line in lines:
+            line.cut()
+        super().finalClose()
+        for line in lines:
+            line.close()
+
+
+def _is_idle(connection: Connection) -> bool:
+    return not connection.closed and connection.info.transaction_status is TransactionStatus.IDLE
+
+
+def _has_news(connection: Connection) -> bool:
+    poll = select.poll()
+    poll.register(connection.fileno(), select.POLLIN)
+    return bool(poll.poll(0))

@@ -1,0 +1,59 @@
+"""The guards of the edge's way to the outbound queue, and of what the queue is told."""
+
+from tests.guards import Guard
+
+ROUTING = "smtpforward/routing.py"
+DISPATCH = "smtpforward/dispatch.py"
+DELIVERY = "smtpforward/server/delivery.py"
+OUTBOUND = "smtpforward/config/outbound.py"
+STORE = "smtpforward/config/store.py"
+
+
+def _split(test: str, file: str, before: str, after: str) -> Guard:
+    return Guard(f"tests.test_routing.SplitTests.{test}", file, before, after)
+
+
+def _queue(test: str, file: str, before: str, after: str) -> Guard:
+    return Guard(f"tests.test_dispatch.QueueTests.{test}", file, before, after)
+
+
+def _store(test: str, file: str, before: str, after: str) -> Guard:
+    return Guard(f"tests.test_config_outbound.StoreTests.{test}", file, before, after)
+
+
+GUARDS = [
+    _split("test_strangers", ROUTING, 'split_routes == "defer" or not client.relaying:',
+           'split_routes == "defer":'),
+    _split("test_one_recipient", ROUTING, "taken, reasons = SPLIT, (",
+           "reasons = ("),
+    _split("test_no_queue", ROUTING, "    if taken.next_hop is None and settings.outbound is None:",
+           "    if way.next_hop is None and settings.outbound is None:"),
+    _queue("test_deliveries", DISPATCH, "way_of(route, client.relaying).delivery",
+           "way_of(route, True).delivery"),
+    _queue("test_no_queue", DISPATCH,
+           "        if self.queue is None:\n            return fail(NoQueueError())\n", ""),
+    _queue("test_one_job", DISPATCH, "                atomic=False,\n", ""),
+    Guard(
+        "tests.test_server_delivery.RoutingDeliveryTests.test_learned_is_not_for_the_queue",
+        DELIVERY,
+        "        else:\n            learned",
+        "        if True:\n            learned",
+    ),
+    _store("test_neither", STORE, '"is neither sqlite:PATH nor', 'address + " is neither'),
+    _store("test_wrong_postgresql", STORE, 'message = "is an', 'message = address + "'),
+    _store("test_no_folder", STORE, "    if not os.path.isdir(folder):", "    if False:"),
+    _store("test_a_wrong_store_is_one_problem", OUTBOUND, "            if place is not None:",
+           "            if place is not None and self.reading.values[MAIN][key]:"),
+    Guard(
+        "tests.test_config_outbound.SmartHostTests.test_login_without_one",
+        OUTBOUND,
+        "            self._check_no_login()\n",
+        "",
+    ),
+    Guard(
+        "tests.test_config_outbound.SmartHostTests.test_pool_of_a_route",
+        OUTBOUND,
+        "next(shared, _bounds(main))",
+        "_bounds(main)",
+    ),
+]  # fmt: skip
