@@ -7,12 +7,11 @@ from benchmarks.common.bench import Bench, arguments, run
 from benchmarks.queue.dead import Dead
 from benchmarks.queue.large import Large
 from benchmarks.queue.rates import Rates
-from benchmarks.queue.stores import SQLITE, Stores
+from benchmarks.queue.stores import ALL, Stores
 from benchmarks.queue.systems import System, gateway_queue, postfix_queue
 from tests.peers.sink import SmtpSink
 
 PARTS = ("rates", "dead", "large")
-STORES = (SQLITE,)
 POSTFIX = "Postfix"
 PROGRAMS = ("Postfix", "PostgreSQL")
 FULL = "5000 mails for each figure, in place of 1000"
@@ -22,14 +21,15 @@ def options() -> argparse.Namespace:
     parser = arguments(__doc__ or "", FULL)
     parser.add_argument("--only", choices=PARTS, action="append", help="leave out the other parts")
     parser.add_argument("--messages", type=int, help="for each rate")
-    parser.add_argument("--systems", default=",".join((*STORES, POSTFIX)), help="with commas")
+    parser.add_argument("--systems", default=",".join((*ALL, POSTFIX)), help="with commas")
     return parser.parse_args()
 
 
 async def measure(bench: Bench, asked: argparse.Namespace) -> None:
     """The parts that are asked for."""
     parts, names = asked.only or PARTS, asked.systems.split(",")
-    stores = Stores(bench, [name for name in STORES if name in names])
+    stores = Stores(bench, [name for name in ALL if name in names])
+    await stores.start()
     if "rates" in parts:
         systems = await _systems(bench, stores, names)
         rates = Rates(bench, systems, asked.messages or (5000 if asked.full else 1000))
