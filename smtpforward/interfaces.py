@@ -179,7 +179,13 @@ class IQueueStore(Interface):
         """The :class:`Shown` of the message with that id, or ``None``."""
 
     def change(which, change):  # type: ignore[no-untyped-def]
-        """Apply a :class:`Change` to the entries of a :class:`Filter`; Deferred of how many."""
+        """Apply a :class:`Change` to the entries of a :class:`Filter`.
+
+        In steps, where they are many: what was done before a failure stays done.
+
+        :return: Deferred of how many entries it made a difference to; those that are leased, or
+            held already and so on, are not counted.
+        """
 
     def stats(most):  # type: ignore[no-untyped-def]
         """The :class:`Stats`, with at most ``most`` destinations."""

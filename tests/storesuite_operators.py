@@ -154,6 +154,20 @@ class ChangingSuite(StoreSuite):
         ids, entries = await self.claimed(store)
         self.assertEqual((ids, entries[0].attempts), (["2"], 1))
 
+    async def test_asked(self) -> None:
+        """What an operator asks for comes first, is known as that, and is put off by nothing."""
+        store = await self.opened()
+        for name in ("1", "2"):
+            await store.add(new(name))
+        self.assertEqual(await store.change(Filter(ids=("2",)), Change.RETRY), 1)
+        self.assertEqual(await store.next_due(()), 0.0)
+        self.assertEqual(await store.defer("example.com", "451 no route", (9.0,) * 9, 10), 1)
+        ids, entries = await self.claimed(store)
+        self.assertEqual((ids, [entry.asked for entry in entries]), (["2"], [True]))
+        await store.give_back([entries[0].id], "a", store.now())
+        ids, entries = await self.claimed(store)
+        self.assertEqual((ids, [entry.asked for entry in entries]), (["2"], [False]))
+
     async def test_hold_and_release(self) -> None:
         """What is held is not attempted; those that were so already are not counted."""
         store = await self.opened()

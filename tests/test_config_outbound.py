@@ -345,13 +345,12 @@ class SmartHostTests(OutboundCase):
         problem = self.wrong("smart_host=192.0.2.1\nbind=::1")
         self.assertEqual((problem.line, problem.key), (2, "bind"))
 
-    def test_pool_of_a_route(self) -> None:
-        """One that is a route's backend shares its pool, with the bounds that it has there."""
+    def test_bounds_of_its_own(self) -> None:
+        """It has pools of its own: a route with the same server may bound that one otherwise."""
         forward = "[a.example]\nhost=smtp.example\nport=587\nmax_connections=5\nenable_tls=true\n"
         given = self.queue(SMART, forward=QUEUED + forward)
         assert given.smart_host is not None
-        self.assertEqual(given.smart_host.bounds, PoolBounds(max_connections=5))
-        self.assertEqual(given.direct.bounds.max_connections, 100)
+        self.assertEqual(given.smart_host.bounds, given.direct.bounds)
 
     def test_warnings(self) -> None:
         """What is unusual about it is said."""

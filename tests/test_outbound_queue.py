@@ -299,6 +299,7 @@ class BackoffTests(QueueCase):
         self.hosts.script = lambda r: DONE
         self.hosts.held = []
         before = len(self.hosts.jobs)
+        await until(lambda: self.queue.idle, "it waits")
         self.clock.advance(60.0)
         await until(lambda: len(self.hosts.jobs) > before, "one is tried")
         self.assertEqual(len(self.hosts.jobs), before + 1)
@@ -475,6 +476,15 @@ class EndTests(QueueCase):
         other = self.make(self.queue.settings, delivers=False)
         await other.store.open()
         self.assertEqual(await other.store.listed(Filter(), 10, None), [])
+
+    async def test_while_it_opens(self) -> None:
+        """A store that is being opened is closed when it is open; who waits for it hears 451."""
+        self.queue = self.make(queueing())
+        self.queue.start()
+        putting = self.queue.deliver(self.job("b@example.com"))
+        await self.queue.abort()
+        self.assertIs((await putting)[0].event, Event.QUEUE_UNAVAILABLE)
+        await self.start()
 
     async def test_what_does_not_end_is_given_back(self) -> None:
         """``abort`` breaks off, and the next process has the message at once."""

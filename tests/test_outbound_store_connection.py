@@ -7,9 +7,11 @@ from typing import Any
 
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
 from smtpforward.outbound.errors import StoreUnavailableError
+from smtpforward.outbound.store.sqlite import connection as connections
 from smtpforward.outbound.store.sqlite.connection import Connection, Transaction
 
 
@@ -131,7 +133,8 @@ class ConnectionTests(TestCase):
         self.assertEqual(await self.numbers(), [1])
 
     async def test_locked(self) -> None:
-        """While another one writes all fail, at the first try; afterwards it works."""
+        """While another one writes for too long all fail; afterwards it works."""
+        self.patch(connections, "BUSY", 0.0)
         other = sqlite3.connect(self.path, isolation_level=None)
         self.addCleanup(other.close)
         blocked, go_on = self.block()
@@ -144,6 +147,19 @@ class ConnectionTests(TestCase):
         other.execute("ROLLBACK")
         self.assertEqual(await self.writer.run(insert(3)), 3)
         self.assertEqual(await self.numbers(), [3])
+
+    async def test_in_turn(self) -> None:
+        """Who waits for another one goes on as soon as that has ended."""
+        other = sqlite3.connect(self.path, isolation_level=None)
+        self.addCleanup(other.close)
+        other.execute("BEGIN IMMEDIATE")
+        self.statements.clear()
+        done = self.writer.run(insert(1))
+        while len(self.statements) < 3:
+            await deferLater(reactor, 0, lambda: None)  # type: ignore[arg-type]
+        self.assertEqual(set(self.statements), {"BEGIN IMMEDIATE"})
+        other.execute("ROLLBACK")
+        self.assertEqual(await done, 1)
 
     async def test_what_a_transaction_leaves(self) -> None:
         """Files to be removed are told of after the commit; those of what failed are not."""

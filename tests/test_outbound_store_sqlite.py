@@ -310,6 +310,19 @@ class UpkeepTests(OnSQLite, storesuite.StoreSuite, TestCase):
         self.assertTrue(os.path.getsize(self.path) < 1500 * 4096)
         self.assertFalse(os.path.exists(f"{self.path}-wal"))
 
+    async def test_space_of_a_life_before(self) -> None:
+        """Who delivers next gives back what was left, without anything more being deleted."""
+        store, _ = await self.stepped()
+        body = b"x" * 60_000 + b"\r\n"
+        await gatherResults([store.add(new(f"{n}", body=body)) for n in range(100)])
+        await store.change(storesuite.ALL, Change.DELETE)
+        await store.close()
+        looking = await self.opened(None)
+        before = await self.pages(looking)
+        store, clock = await self.stepped()
+        await self.pass_(store, clock, 1.0)
+        self.assertTrue(await self.pages(store) < before)
+
     async def pages(self, store: SQLiteStore) -> int:
         """How long the database is."""
         return await store._writer.run(lambda t: t.execute("PRAGMA page_count").fetchone()[0])

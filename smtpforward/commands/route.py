@@ -16,8 +16,8 @@ from smtpforward.address import Fault, parse_sender, parse_utf8_recipient
 from smtpforward.commands import settings as directory
 from smtpforward.config import Settings
 from smtpforward.envelope import NULL_SENDER, Address, Client
-from smtpforward.job import Delivery
-from smtpforward.routing import Accept, Refuse, Way, decide, decide_sender, is_local
+from smtpforward.outbound.places import Direct, place
+from smtpforward.routing import Accept, Refuse, Way, decide, decide_sender
 
 if TYPE_CHECKING:
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -95,7 +95,9 @@ def explain(
         if isinstance(decision, Refuse):
             yield False, _refused(recipient, decision)
         else:
-            way = _queued(settings, decision, address) if queued else str(decision.way)
+            way = str(decision.way)
+            if queued:
+                way = _queued(settings, path.address, address, decision)
             yield True, f"<{recipient}>: {way}: {decision.why}"
 
 
@@ -117,19 +119,16 @@ def _decided(
         yield recipient, path.address, decision
 
 
-def _queued(settings: Settings, accepted: Accept, recipient: Address) -> str:
+def _queued(settings: Settings, sender: Address, recipient: Address, accepted: Accept) -> str:
     """Where a recipient goes that is queued first."""
-    route, outbound = accepted.route, settings.outbound
-    own_host = route.section and route.own_host
-    forwarded = accepted.way.delivery is Delivery.SMTP_FORWARD
-    ours = not recipient.domain or is_local(settings.access, recipient.host)
-    if forwarded or own_host or ours:
-        there = f"to {route.next_hop}"
-    elif outbound and outbound.smart_host:
-        there = f"to the smart host {outbound.smart_host}"
+    there = place(settings, sender, recipient, accepted.way.delivery)
+    outbound = settings.outbound
+    if isinstance(there, Direct):
+        words = f"the MX hosts of {there}"
     else:
-        there = f"to the MX hosts of {recipient.host}"
-    return f"to the outbound queue, from there {there}"
+        smart = outbound is not None and there is outbound.smart_host
+        words = f"the smart host {there}" if smart else str(there)
+    return f"to the outbound queue, from there to {words}"
 
 
 def _refused(address: str, refused: Refuse) -> str:

@@ -2,11 +2,10 @@
 
 Rules: there is a queue where a route leads to it, or the file is there, or that of the default
 store, which may still hold mail. ``temp_fail_intervals`` goes before ``maxTempFailures``, as in
-Haraka. A smart host that is also a route's backend has the bounds of that pool.
+Haraka. A smart host has pools of its own, also where it is a route's backend.
 """
 
 import os
-from collections.abc import Sequence
 from typing import Any
 
 from attrs import define
@@ -50,8 +49,7 @@ def build(
     :param routes: ``None`` where there are none to be had.
     """
     builder = _Builder(reading, path, me, client_tls, report)
-    hops = list(routes.next_hops()) if routes else []
-    return builder.outbound(builder.store(routes is not None and routes.queues), hops)
+    return builder.outbound(builder.store(routes is not None and routes.queues))
 
 
 def intervals(values: Values) -> tuple[float, ...]:
@@ -116,14 +114,11 @@ class _Builder:
                 self.report.warn(WITHOUT_EFFECT.format(FILE, folder))
         return None
 
-    def outbound(self, address: str | None, hops: Sequence[NextHop]) -> Outbound | None:
-        """All of it; what is wrong is reported, also where there is no queue.
-
-        :param hops: those of the routes.
-        """
+    def outbound(self, address: str | None) -> Outbound | None:
+        """All of it; what is wrong is reported, also where there is no queue."""
         main: Values = dict(self.reading.values[MAIN])
         main = dict(credentials.with_password(main, self._at, self._root, self.report))
-        smart_host, direct = self._smart_host(main, hops), self._direct(main)
+        smart_host, direct = self._smart_host(main), self._direct(main)
         if address is None:
             return None
         return Outbound(
@@ -143,7 +138,7 @@ class _Builder:
         server = Server("", main["mx_port"], helo, main["bind"], tls=tls)
         return NextHop((server,), backends.timeouts(main), _bounds(main))
 
-    def _smart_host(self, main: Values, hops: Sequence[NextHop]) -> NextHop | None:
+    def _smart_host(self, main: Values) -> NextHop | None:
         credentials.check(main, self._at, self.report)
         given = main["smart_host"]
         if given is None:
@@ -154,8 +149,7 @@ class _Builder:
         for key, message, remedy in backends.contradictions(servers, values):
             place = self._at(key) or self._at("smart_host") or Place(self.path)
             self.report.add(place, key, message, remedy)
-        shared = (hop.bounds for hop in hops if servers[0] in hop.servers)
-        return NextHop(servers, backends.timeouts(main), next(shared, _bounds(main)))
+        return NextHop(servers, backends.timeouts(main), _bounds(main))
 
     def _check_no_login(self) -> None:
         """A login is the smart host's, and the servers of others are shown none."""

@@ -18,13 +18,11 @@ from twisted.internet.error import CannotListenError, ConnectError
 from twisted.internet.interfaces import IResolver
 from twisted.logger import Logger
 from twisted.names import dns, hosts, resolve
-from twisted.names.client import Resolver
 from twisted.names.error import (
     DNSFormatError,
     DNSNameError,
     DNSNotImplementedError,
     DNSQueryRefusedError,
-    DNSQueryTimeoutError,
     DNSServerError,
     DomainError,
 )
@@ -40,12 +38,9 @@ from smtpforward.outbound.records import (
     keep_no,
     read,
 )
+from smtpforward.outbound.stub import TRIES, StubResolver
 
-TRIES = (3, 5, 10)  # seconds that each server gets, in each round
 WITHIN = 20.0
-TCP_WITHIN = 10.0
-# What another name server may know better.
-ITS_OWN_FAULT = frozenset({dns.ESERVER, dns.ENOTIMP, dns.EREFUSED})
 FAILED_FOR = 5.0
 MOST_KEPT = 10_000
 AT_ONCE = 100
@@ -195,58 +190,6 @@ def _no_such_name_for(error: DNSNameError) -> float:
     """Seconds for which there is no such name, by the answer that said so."""
     authority = getattr(error.args[0], "authority", ()) if error.args else ()
     return keep_no(authority) or SHORTEST
-
-
-class StubResolver(Resolver):
-    """Twisted's, with what it lacks.
-
-    A name server that fails is passed over like one that is silent; and it can end: Twisted's
-    leaves a timer and its TCP connections.
-    """
-
-    def queryUDP(
-        self, queries: Any, timeout: Sequence[float] | None = None
-    ) -> "Deferred[dns.Message]":
-        """The answer of the first name server that has one."""
-        return Deferred.fromCoroutine(self._ask(queries, timeout or self.timeout or TRIES))
-
-    async def _ask(self, queries: Any, rounds: Sequence[float]) -> dns.Message:
-        failed: dns.Message | None = None
-        problem: Exception = DeferredTimeout(queries)
-        for seconds in rounds:
-            for place in [*self.servers, *self.dynServers]:
-                try:
-                    message: dns.Message = await self._query(place, queries, seconds)
-                except DNSQueryTimeoutError:
-                    continue
-                except OSError as error:  # There is no way to it: of the other kind, say.
-                    problem = error
-                    continue
-                if message.rCode not in ITS_OWN_FAULT:
-                    return message
-                failed = message
-            if failed is not None:
-                return failed
-        raise problem
-
-    def queryTCP(self, queries: Any, timeout: float = TCP_WITHIN) -> "Deferred[dns.Message]":
-        """Twisted's keeps the connection, which occupies some servers as long as it is open."""
-        asking: Deferred[dns.Message] = super().queryTCP(queries, timeout)
-        return asking.addBoth(self._close_unused)
-
-    def _close_unused(self, result: Any) -> Any:
-        for connection in [one for one in self.connections if not one.liveMessages]:
-            self.connections.remove(connection)
-            connection.transport.loseConnection()
-        return result
-
-    def stop(self) -> None:
-        """Read the system's file no more; close what is open."""
-        call, self._parseCall = getattr(self, "_parseCall", None), None
-        if call is not None and call.active():
-            call.cancel()
-        for connection in list(self.connections):
-            connection.transport.abortConnection()
 
 
 def lookups_at(

@@ -71,7 +71,8 @@ class OutboundQueue:
         self._turns = Turns(
             store, self._leases, self.destinations, self._outbound, clock, self._begin
         )
-        self._adding: set[Deferred[Any]] = set()
+        # What has to be over before it is known what there is to end.
+        self._beginning: set[Deferred[Any]] = set()
         self._running: set[Deferred[Any]] = set()
         self._opened = False
         # Who came while the store is opened for the first time; ``None`` when that has ended.
@@ -93,19 +94,17 @@ class OutboundQueue:
 
     def _open(self) -> None:
         self._opening = None
-        opening: Deferred[None] = self.store.open(self.owner if self._delivers else None)
+        opening: Deferred[Any] = self.store.open(self.owner if self._delivers else None)
+        self._beginning.add(opening)
         opening.addCallbacks(self._is_open, self._not_open)
         opening.addCallback(self._let_in)
+        opening.addCallback(lambda _: self._beginning.discard(opening))
 
-    def _is_open(self, _: object) -> "Deferred[Any] | None":
-        if self._ending:
-            closing: Deferred[Any] = self.store.close()
-            return closing
+    def _is_open(self, _: object) -> None:
         self._opened = True
-        if self._delivers:
+        if self._delivers and not self._ending:
             self.store.watch(self._turns.look)
             self._turns.look()
-        return None
 
     def _not_open(self, failure: Failure) -> None:
         if failure.check(StoreError):
@@ -136,7 +135,7 @@ class OutboundQueue:
             self._opening.cancel()
             self._opening = None
         # What the turns had leased by then has begun, and is waited for as well.
-        taken = DeferredList([self._turns.stop(), *self._adding])
+        taken = DeferredList([self._turns.stop(), *self._beginning])
         return taken.addCallback(lambda _: DeferredList([*self._running]))
 
     def abort(self) -> "Deferred[Any]":
@@ -171,10 +170,10 @@ class OutboundQueue:
         result: Deferred[list[Outcome]] = Deferred()
         about = (job, new, result)
         adding: Deferred[Any] = self._add(new)
-        self._adding.add(adding)
+        self._beginning.add(adding)
         adding.addCallbacks(self._taken, self._not_taken, callbackArgs=about, errbackArgs=about)
         adding.addErrback(_fault, result)
-        adding.addCallback(lambda _: self._adding.discard(adding))
+        adding.addCallback(lambda _: self._beginning.discard(adding))
         return result
 
     def _add(self, new: NewMessage) -> "Deferred[list[Claimed]]":

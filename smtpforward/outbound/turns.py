@@ -62,6 +62,7 @@ class Turns:
         self._again = False
         self._more = False
         self._next_due = math.inf
+        self._unsure = False
         self._stopped = False
 
     @property
@@ -150,20 +151,27 @@ class Turns:
                 break
             else:
                 await self._find()
+        if self._unsure and not self._stopped:
+            await self._find_next()
 
     async def _find(self) -> None:
         """Ask for destinations that are not known to have mail that is due."""
         # What wakes us from here on is news.
         self._more = False
-        known = tuple(self._destinations.ready)
-        found = await self._store.due(BATCH, known)
-        if len(found) == BATCH:
-            self._more = True
-        else:
-            due = await self._store.next_due((*known, *found))
-            self._next_due = math.inf if due is None else due
+        found = await self._store.due(BATCH, tuple(self._destinations.ready))
+        self._more |= len(found) == BATCH
+        self._unsure = True
         for destination in found:
             self._destinations.has_due(destination)
+
+    async def _find_next(self) -> None:
+        """Ask when something falls due that is not known to be due."""
+        self._unsure = False
+        # What is put off from here on counts as well.
+        self._next_due = math.inf
+        due = await self._store.next_due(tuple(self._destinations.ready))
+        if due is not None:
+            self._next_due = min(self._next_due, due)
 
     async def _take(self, destination: str) -> None:
         """Lease some entries of it, and begin."""
@@ -177,6 +185,9 @@ class Turns:
         claimed = await self._claim(destination, asked, self._leases.new()) if asked else []
         if len(claimed) == asked:
             known.has_due(destination)
+        else:
+            # When more of it falls due, only the store knows.
+            self._unsure = True
         for entry in claimed:
             self._begin(entry, None if entry.asked else instead)
 

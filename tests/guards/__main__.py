@@ -25,6 +25,7 @@ from tests.guards import (
     queue_command,
     queued,
     server,
+    sqlite,
     workers,
 )
 
@@ -111,6 +112,7 @@ def main(words: Sequence[str]) -> int:
         *queue_command.GUARDS,
         *queued.GUARDS,
         *server.GUARDS,
+        *sqlite.GUARDS,
         *workers.GUARDS,
     ]
     chosen = [g for g in known if not words or any(word in g.test for word in words)]

@@ -50,10 +50,4 @@ GUARDS = [
         "            self._check_no_login()\n",
         "",
     ),
-    Guard(
-        "tests.test_config_outbound.SmartHostTests.test_pool_of_a_route",
-        OUTBOUND,
-        "next(shared, _bounds(main))",
-        "_bounds(main)",
-    ),
 ]  # fmt: skip

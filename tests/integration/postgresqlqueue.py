@@ -46,6 +46,11 @@ class StoreTestCase(PeerTestCase):
         """What the database says to it."""
         return self.server.sql(statement, database=self.database)
 
+    async def failed(self, deferred: Deferred[Any], *kinds: type[Exception]) -> Exception:
+        """The exception, one of ``kinds``, with which it has failed."""
+        error: Any = await self.assertFailure(deferred, *kinds)
+        return error
+
     def later(self, coroutine: Coroutine[Any, Any, T]) -> "Deferred[T]":
         """What becomes of it."""
         return Deferred.fromCoroutine(coroutine)

@@ -1,7 +1,9 @@
 """What tests run in a process of its own, to kill it, or on a disk of its own, to fill it."""
 
+import contextlib
 import json
 import os
+import sqlite3
 import sys
 from pathlib import Path
 from typing import Any
@@ -84,6 +86,35 @@ async def full(folder: str, reserve: str) -> None:
     say(json.dumps(said))
 
 
+async def no_growth(folder: str) -> None:
+    """Renew and record when nothing can grow any more; what was refused, how far the log grew."""
+    path = os.path.join(folder, "queue")
+    store = SQLiteStore(path, reactor_of[0], reserve=0)
+    await store.open("child")
+    claimed = []
+    for number in range(1, 61):
+        claimed += await store.add(new(f"{number}", lease=LEASE))
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        database.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+    with contextlib.suppress(OSError), open(os.path.join(folder, "rest"), "wb", 0) as rest:
+        while True:
+            rest.write(b"x" * 4096)
+    before = os.path.getsize(f"{path}-wal")
+    ids = [each.id for each in claimed]
+    said = []
+    for more in range(300):
+        said.append(await _refused(store.renew(ids, Lease("child", LEASE.until + more))))
+    said += [await _refused(store.record(result(e, DELIVERED, owner="child"))) for e in claimed]
+    grown = os.path.getsize(f"{path}-wal") - before
+    stats = await store.stats(1)
+    await store.close()
+    say(
+        json.dumps(
+            {"refused": [each for each in said if each], "grown": grown, "left": stats.messages}
+        )
+    )
+
+
 async def _refused(asked: Any) -> str:
     """What kind of error it was, or nothing."""
     try:
@@ -99,7 +130,9 @@ reactor_of: list[Any] = []
 def main(reactor: Any, command: str, *arguments: str) -> "Deferred[None]":
     """Run one of the commands."""
     reactor_of.append(reactor)
-    return Deferred.fromCoroutine({"load": load, "full": full}[command](*arguments))
+    return Deferred.fromCoroutine(
+        {"load": load, "full": full, "no_growth": no_growth}[command](*arguments)
+    )
 
 
 if __name__ == "__main__":

@@ -40,8 +40,7 @@ class KillTests(PeerTestCase):
             first = str(1 + life * 100_000)
             child = Process([*CHILD, "load", path, first], folder, environment(), f"life{life}")
             self.addCleanup(child.kill)
-            lines = moments.randint(50, 300)
-            await child.until(lambda c=child, n=lines: c.stdout.count("\n") > n, "enough lines")
+            await self.said(child, moments.randint(50, 300))
             child.kill()
             said = [line.split() for line in child.stdout.splitlines() if line.count(" ") == 1]
             taken |= {name for word, name in said if word == "taken"}
@@ -52,6 +51,10 @@ class KillTests(PeerTestCase):
             await self.check(path, taken, gone)
         self.assertGreater(len(taken), KILLS * 10)
         self.assertGreater(len(gone), KILLS)
+
+    async def said(self, child: Process, lines: int) -> None:
+        """Wait until it has said so much."""
+        await child.until(lambda: child.stdout.count("\n") > lines, "enough lines")
 
     async def check(self, path: str, taken: set[str], gone: set[str]) -> None:
         """See what is in the store."""
@@ -72,14 +75,14 @@ class KillTests(PeerTestCase):
 class FullDiskTests(PeerTestCase):
     """A disk of a few MiB."""
 
-    async def filled(self, reserve: int) -> dict[str, Any]:
-        """What a child heard that filled it."""
+    async def heard(self, what: str, *arguments: str) -> dict[str, Any]:
+        """What a child says of it."""
         folder = self.folder()
         disk = folder / "disk"
         disk.mkdir()
         command = ["unshare", "-rm", "sh", "-c", ON_A_DISK_OF_ITS_OWN, "sh", str(disk)]
         self.require_disk(command)
-        child = Process([*command, *CHILD, "full", str(disk), str(reserve)], folder, environment())
+        child = Process([*command, *CHILD, what, str(disk), *arguments], folder, environment())
         self.addCleanup(child.kill)
         self.assertEqual(await child.ended(60), 0, child.output())
         said: dict[str, Any] = json.loads(child.stdout)
@@ -106,10 +109,16 @@ class FullDiskTests(PeerTestCase):
 
     async def test_full(self) -> None:
         """A message that finds no space is refused as such; when there is some, it goes on."""
-        self.check(await self.filled(0))
+        self.check(await self.heard("full", "0"))
 
     async def test_reserve(self) -> None:
         """Messages are refused while there is still space for results, and those are recorded."""
-        said = await self.filled(BALLAST // 2)
+        said = await self.heard("full", str(BALLAST // 2))
         self.check(said)
         self.assertEqual(said["recorded"], "")
+
+    async def test_no_growth(self) -> None:
+        """Where not one page can be had, leases and results find room in the log, begun anew."""
+        said = await self.heard("no_growth")
+        self.assertEqual((said["refused"], said["left"]), ([], 0))
+        self.assertLess(said["grown"], 4096)

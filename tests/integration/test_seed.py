@@ -6,6 +6,7 @@ whether they relay is said in each test.
 """
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 from twisted.internet.threads import deferToThread
 
@@ -49,6 +50,7 @@ port={six}
 [example4.com]
 enable_outbound=false
 """
+QUEUED = r"^250 2\.0\.0 queued as [0-9A-F]+$"
 TWO_SECTIONS = """\
 host=127.0.0.1
 port={default}
@@ -155,18 +157,21 @@ class PerDomainTests(SeedCase):
         self.assert_got(five=[("user@example.com",)], six=[("user@example.com",)])
 
     async def test_enable_outbound_of_a_domain(self) -> None:
-        """example4.com has no forwarding for who relays: its mail is for the outbound queue."""
+        """example4.com has no forwarding for who relays: its mail goes through the outbound queue.
+
+        From there to the default backend: it is a domain of ours.
+        """
         client = await self.start(relaying=True)
         self.assertEqual([RECIPIENT_OK], await self.begin(client, "user@example4.com"))
-        said = await self.end(client)
-        self.assertEqual("451 4.3.5 mail on this way cannot be taken yet", said.partition(" [")[0])
-        [error] = self.log_errors()
-        self.assertIn("there is no outbound queue", error)
+        self.assertRegex(await self.end(client), QUEUED)
+        await until(lambda: self.default.messages, "the delivery from the queue")
+        self.assert_got(default=[("user@example4.com",)])
         # Its other domains are forwarded for who relays as for everyone.
         await self.mail(client, "user@example1.com")
         await self.mail(client, "user@elsewhere.example")
-        self.assert_got(default=[("user@elsewhere.example",)], five=[("user@example1.com",)])
-        self.assertEqual(1, len(self.log_errors()))
+        default = [("user@example4.com",), ("user@elsewhere.example",)]
+        self.assert_got(default=default, five=[("user@example1.com",)])
+        self.assertEqual([], self.log_errors())
 
     async def test_enable_outbound_is_for_who_relays(self) -> None:
         """Inbound mail for example4.com is forwarded, to the default host that it inherits."""
@@ -180,11 +185,17 @@ class PerDomainTests(SeedCase):
         forward = PER_DOMAIN.replace("[example1.com]", "enable_outbound=false\n[example1.com]")
         forward = forward.replace("[example3.com]", "[example3.com]\nenable_outbound=true")
         client = await self.start(forward, relaying=True)
-        for rcpt in ("user@elsewhere.example", "user@example1.com"):
+        for rcpt, backend in (("user@example.com", self.default), ("user@example1.com", self.five)):
             self.assertEqual([RECIPIENT_OK], await self.begin(client, rcpt))
-            self.assertEqual("451 4.3.5", (await self.end(client))[:9], rcpt)
+            self.assertRegex(await self.end(client), QUEUED)
+            await until(partial(self.got, backend), rcpt)
         await self.mail(client, "user@example3.com")
-        self.assert_got(six=[("user@example3.com",)])
+        one, two, three = (
+            [("user@example.com",)],
+            [("user@example1.com",)],
+            [("user@example3.com",)],
+        )
+        self.assert_got(one, two, three)
 
 
 class SplitTests(SeedCase):
@@ -220,6 +231,23 @@ class SplitTests(SeedCase):
         self.assertEqual(TAKEN, await self.end(client))
         await self.mail(client, one, two)
         self.assert_got(five=[(one, two)], six=[(three,)])
+
+    async def test_split_routes_queue(self) -> None:
+        """With ``split_routes=queue`` who relays brings all three at once, by way of the queue."""
+        client = await self.start("split_routes=queue\n" + PER_DOMAIN, relaying=True)
+        one, two, three = (f"user@example{n}.com" for n in "123")
+        self.assertEqual([RECIPIENT_OK] * 3, await self.begin(client, one, two, three))
+        self.assertRegex(await self.end(client), QUEUED)
+        await until(lambda: self.five.messages and self.six.messages, "both deliveries")
+        self.assert_got(five=[(one, two)], six=[(three,)])
+        for backend in (self.five, self.six):
+            self.assertTrue((backend.messages[0].wire + b".\r\n").endswith(FIRST))
+
+    async def test_split_routes_queue_is_for_who_relays(self) -> None:
+        """A stranger brings the third in its next transaction, as ever."""
+        client = await self.start("split_routes=queue\n" + PER_DOMAIN)
+        said = await self.begin(client, *(f"user@example{n}.com" for n in "123"))
+        self.assertEqual(["250", "250", "452"], [answer[:3] for answer in said])
 
     async def test_pipelined(self) -> None:
         """A client that sends the whole envelope at once hears the same."""

@@ -1,9 +1,10 @@
 """Several gateways on one queue in PostgreSQL: each mail once, what the dead had, who is told."""
 
+from functools import partial
 from typing import Any
 
 from twisted.internet import reactor
-from twisted.internet.defer import DeferredList, gatherResults
+from twisted.internet.defer import Deferred, DeferredList, gatherResults
 
 from smtpforward.content import Content
 from smtpforward.outbound.entry import Change, Filter, Lease
@@ -67,7 +68,7 @@ class SharingTests(StoreTestCase):
             told[number] += 1
 
         for number, store in enumerate(stores):
-            store.watch(lambda number=number: note(number))
+            store.watch(partial(note, number))
         [entry] = await stores[0].add(new("1", lease=Lease("a", stores[0].now() + 60)))
         self.assertEqual([0, 0, 0], told, "nothing is due")
         await stores[0].give_back([entry.id], "a", stores[0].now())
@@ -110,7 +111,7 @@ class VersionTests(StoreTestCase):
         """A queue that a later version has made is not touched."""
         await self.opened()
         self.sql("UPDATE queue_version SET version = 99")
-        failure = await self.assertFailure(self.make_closing_store().open("a"), StoreTooNewError)
+        failure = await self.failed(self.make_closing_store().open("a"), StoreTooNewError)
         self.assertIn("version 99", str(failure))
 
     async def test_migration(self) -> None:
@@ -140,7 +141,7 @@ class VersionTests(StoreTestCase):
         )
         store = PostgreSQLStore(self.server.address_of("ascii"), reactor)
         self.addCleanup(store.close)
-        failure = await self.assertFailure(store.open(), StoreError)
+        failure = await self.failed(store.open(), StoreError)
         self.assertIn("UTF8", str(failure))
 
 
@@ -194,7 +195,7 @@ class ContentTests(StoreTestCase):
         store = await self.opened()
         body = b"x" * contents.PART * 4 + b"\r\n"
         await store.add(new("1", body=body))
-        reading = [store.content("1") for _ in range(4)]
+        reading: list[Deferred[Any]] = [store.content("1") for _ in range(4)]
         deleting = store.change(Filter(), Change.DELETE)
         for good, got in await DeferredList(reading, consumeErrors=True):
             if good:

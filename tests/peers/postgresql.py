@@ -175,6 +175,8 @@ class PostgreSQL(Process):
 
     def freeze(self) -> None:
         """Stop it, and all of its processes, where they are: nobody answers, nothing is closed."""
+        # First the one that makes new ones.
+        self.signal(signal.SIGSTOP)
         self._signal_all(signal.SIGSTOP)
 
     def thaw(self) -> None:

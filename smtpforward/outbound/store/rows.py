@@ -21,6 +21,7 @@ from smtpforward.outbound.entry import Attempt, Message, RecipientResult, State
 _encode = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 _decode = json.JSONDecoder().decode
 NULL = "<>"
+ASKED = 0  # when an entry is due that an operator has asked for
 
 
 # -- envelopes

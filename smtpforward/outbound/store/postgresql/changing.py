@@ -10,7 +10,7 @@ from smtpforward.outbound.store.postgresql.connections import Work
 from smtpforward.outbound.store.postgresql.faults import reading
 from smtpforward.outbound.store.postgresql.looking import FROM, LEASED, conditions
 from smtpforward.outbound.store.postgresql.results import finish, note, stand
-from smtpforward.outbound.store.rows import Standing
+from smtpforward.outbound.store.rows import ASKED, Standing
 
 AT_ONCE = 500  # entries that one transaction changes
 DELETED = "deleted by an operator"
@@ -20,7 +20,7 @@ _THESE = f"""
  ORDER BY id FOR UPDATE)
 """
 _STATEMENTS = {
-    Change.RETRY: "due = %(now)s, owner = NULL FROM these WHERE entry.id = these.id",
+    Change.RETRY: f"due = {ASKED}, owner = NULL FROM these WHERE entry.id = these.id",
     Change.HOLD: "held = true, owner = NULL FROM these WHERE entry.id = these.id AND NOT held",
     Change.RELEASE: "held = false FROM these WHERE entry.id = these.id AND held",
 }

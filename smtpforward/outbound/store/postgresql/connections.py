@@ -1,7 +1,7 @@
 """Calls to the database, each of which ends.
 
-A call runs one function in a thread, with that thread's connection. While no connection can be
-made, calls fail at once.
+A call runs one function in a thread, with that thread's connection. While there is none and none
+can be made, calls fail at once; where only no more can be made, they wait for one that there is.
 
 Failure policy: a call that has not gone on for ``patience`` seconds fails, and its connection is
 cut, so that its thread comes back; what becomes of its last statement is unknown. Cancelled, it is
@@ -10,6 +10,7 @@ given up in the same way. Nothing is done twice by itself.
 
 import contextlib
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import psycopg
@@ -24,10 +25,17 @@ from smtpforward.outbound.store.postgresql.address import Address
 from smtpforward.outbound.store.postgresql.clock import DatabaseClock
 from smtpforward.outbound.store.postgresql.faults import as_store_error
 from smtpforward.outbound.store.postgresql.outage import Outage
-from smtpforward.outbound.store.postgresql.threads import Connection, Lent, Line, Threads
+from smtpforward.outbound.store.postgresql.threads import (
+    Connection,
+    Lent,
+    Line,
+    NoConnectionError,
+    Threads,
+)
 
 P = ParamSpec("P")
 T = TypeVar("T")
+AGAIN = 0.05  # seconds until a call looks once more for a connection
 
 
 @define(eq=False)
@@ -38,6 +46,7 @@ class Call:
         it any more. ``line``: what it uses. ``discard``: gives up a result that nobody takes.
     """
 
+    perform: "Callable[[Work], Any]" = field(repr=False)
     deadline: float
     done: "Deferred[Any]" = field(init=False)
     over: bool = False
@@ -134,18 +143,16 @@ class Connections:
         self, function: Callable[Concatenate[Work, P], T], *args: P.args, **keys: P.kwargs
     ) -> "Deferred[T]":
         """The same for what belongs to a call whose result is just being handed over."""
-        # Who has a connection can be served, though there may be no further one.
-        refusal = None if self._threads.connections else self._outage.refusal
-        if refusal is not None:
+        refusal = self._outage.refusal
+        if refusal is not None and not self._threads.has_connection:
             return fail(StoreUnavailableError(refusal))
-        call = Call(self._reactor.seconds() + self._patience)
+        perform = partial(_called, function, args, keys)
+        call = Call(perform, self._reactor.seconds() + self._patience)
         call.done = Deferred(lambda _: call.give_up())
         self._calls[call] = None
         if self._watch.due is None:
             self._watch.arm_until(call.deadline)
-        self._threads.runWithConnection(self._perform, call, function, args, keys).addBoth(
-            self._finish, call
-        )
+        self._begin(call)
         return call.done
 
     def apart(self, begin: Callable[[Connection], object]) -> "Deferred[Connection]":
@@ -161,19 +168,12 @@ class Connections:
 
     # -- in a thread
 
-    def _perform(
-        self,
-        lent: Lent,
-        call: Call,
-        function: Callable[..., T],
-        args: Sequence[Any],
-        keys: dict[str, Any],
-    ) -> T:
+    def _perform(self, lent: Lent, call: Call) -> Any:
         call.line = lent.line
         work = Work(lent.connection, call, self._reactor, self._patience)
         try:
             work.go_on()
-            result = function(work, *args, **keys)
+            result = call.perform(work)
         except psycopg.Error as error:
             raise as_store_error(error, self.place) from error
         finally:
@@ -193,11 +193,20 @@ class Connections:
                 raise
         except psycopg.Error as error:
             raise as_store_error(error, self.place) from error
+        self._outage.ended()
         return connection
 
     # -- in the reactor's
 
+    def _begin(self, call: Call) -> None:
+        self._threads.runWithConnection(self._perform, call).addBoth(self._finish, call)
+
     def _finish(self, result: Any, call: Call) -> None:
+        unserved = isinstance(result, Failure) and result.check(NoConnectionError)
+        if unserved and not call.over and self._threads.has_connection:
+            # The next thread may have one.
+            self._reactor.callLater(AGAIN, self._begin, call)
+            return
         del self._calls[call]
         if not self._calls:
             self._watch.disarm()
@@ -221,3 +230,7 @@ class Connections:
             self._watch.stop()
             self._threads.close()
             self._closed.callback(None)
+
+
+def _called(function: Callable[..., T], args: Sequence[Any], keys: dict[str, Any], work: Work) -> T:
+    return function(work, *args, **keys)

@@ -13,7 +13,7 @@ from smtpforward.outbound.entry import Claimed, Lease
 from smtpforward.outbound.store.postgresql.connections import Work
 from smtpforward.outbound.store.postgresql.faults import reading
 from smtpforward.outbound.store.postgresql.schema import MESSAGE
-from smtpforward.outbound.store.rows import indices_of, message_of
+from smtpforward.outbound.store.rows import ASKED, indices_of, message_of
 
 # The words of the partial indexes.
 WAITING = "NOT held AND due IS NOT NULL"
@@ -45,7 +45,7 @@ WITH picked AS (
     UPDATE entry SET due = %s, owner = %s FROM picked WHERE entry.id = picked.id
     RETURNING entry.*, picked.due AS was_due
 )
-SELECT leased.id, destination, delivery, queued, attempts, noticed, {MESSAGE}
+SELECT leased.id, destination, delivery, queued, attempts, noticed, was_due = {ASKED}, {MESSAGE}
 FROM leased JOIN message ON message.id = leased.message ORDER BY was_due, leased.id
 """
 _OWN = """
@@ -88,12 +88,13 @@ def claim(work: Work, destination: str, most: int, lease: Lease, now: float) -> 
 
 
 def _claimed(row: Sequence[Any]) -> Claimed:
-    id_, destination, delivery, queued, attempts, noticed = row[:6]
-    message = message_of(row[6:])
+    id_, destination, delivery, queued, attempts, noticed, asked = row[:7]
+    message = message_of(row[7:])
     recipients = message.envelope.recipients
     return Claimed(
         *(id_, message, destination, Delivery(delivery)),
         *(tuple((index, recipients[index]) for index in indices_of(queued)), attempts, noticed),
+        asked,
     )
 
 

@@ -8,6 +8,7 @@ Failure policy: a connection that ends is made anew, after pauses that grow; the
 called, as something may have been said meanwhile.
 """
 
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -132,7 +133,8 @@ class Listener:
             connection.close()
             return
         self._connection = connection
-        self._descriptor = connection.fileno()
+        # Of its own: libpq closes its descriptor before the reactor can be told.
+        self._descriptor = os.dup(connection.fileno())
         self._pause = 0.0
         self._reactor.addReader(self)
 
@@ -156,6 +158,7 @@ class Listener:
         connection, self._connection = self._connection, None
         if connection is not None:
             self._reactor.removeReader(self)
+            os.close(self._descriptor)
             connection.close()
 
     # -- IReadDescriptor

@@ -15,6 +15,7 @@ from smtpforward.outbound.store.postgresql.connections import Work
 from smtpforward.outbound.store.postgresql.faults import reading
 from smtpforward.outbound.store.postgresql.leases import WAITING
 from smtpforward.outbound.store.rows import (
+    ASKED,
     Standing,
     deferral_text,
     envelope_of,
@@ -63,7 +64,7 @@ WHERE id = %s
 _DEFER = f"""
 WITH picked AS (
     SELECT id FROM entry WHERE {WAITING} AND destination = %(destination)s AND due <= %(now)s
-        AND attempts < cardinality(%(intervals)s::float8[])
+        AND due > {ASKED} AND attempts < cardinality(%(intervals)s::float8[])
     ORDER BY due LIMIT %(most)s FOR UPDATE SKIP LOCKED
 ), deferred AS (
     UPDATE entry SET owner = NULL, attempts = attempts + 1, last = %(last)s,

@@ -39,6 +39,10 @@ SELECT set_config('statement_timeout', %(patience)s, false),
 CLOCK = "SELECT extract(epoch FROM clock_timestamp())::float8"
 
 
+class NoConnectionError(StoreUnavailableError):
+    """The thread has none, and can make none now."""
+
+
 class Line:
     """A connection's socket, which may be cut from another thread."""
 
@@ -51,6 +55,12 @@ class Line:
         """End the connection, as if the other side had gone."""
         with self._lock, contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the other side has gone."""
+        with self._lock:
+            return self._socket.fileno() < 0 or _has(self._socket.fileno(), select.POLLRDHUP)
 
     def close(self) -> None:
         """Give the descriptor up."""
@@ -110,21 +120,21 @@ class Threads(adbapi.ConnectionPool):
     def connect(self) -> Connection:
         """The thread's connection, made if need be.
 
-        :raise StoreError: when that fails, or has just failed.
+        :raise NoConnectionError: when that fails, or has just failed.
         """
         held = self.connections.get(self.threadID())
         if held is not None:
-            if _is_idle(held) and not _has_news(held):
+            if _is_idle(held) and not _has(held.fileno(), select.POLLIN):
                 return held
             self.disconnect(held)
         if refusal := self._outage.refusal:
-            raise StoreUnavailableError(refusal)
+            raise NoConnectionError(refusal)
         try:
             made: Connection = super().connect()
         except psycopg.Error as error:
-            fault = as_store_error(error, self.place)
-            self._outage.failed(str(fault))
-            raise fault from error
+            why = str(as_store_error(error, self.place))
+            self._outage.failed(why)
+            raise NoConnectionError(why) from error
         self._outage.ended()
         return made
 
@@ -145,6 +155,11 @@ class Threads(adbapi.ConnectionPool):
             return float(row[0])
 
         self._clock.ask(read)
+
+    @property
+    def has_connection(self) -> bool:
+        """Whether some thread has one."""
+        return not all(line.has_ended for line in list(self._lines.values()))
 
     def line(self) -> Line:
         """That of the thread's connection."""
@@ -169,7 +184,7 @@ def _is_idle(connection: Connection) -> bool:
     return not connection.closed and connection.info.transaction_status is TransactionStatus.IDLE
 
 
-def _has_news(connection: Connection) -> bool:
+def _has(descriptor: int, event: int) -> bool:
     poll = select.poll()
-    poll.register(connection.fileno(), select.POLLIN)
+    poll.register(descriptor, event)
     return bool(poll.poll(0))

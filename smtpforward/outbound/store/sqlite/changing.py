@@ -4,9 +4,8 @@ import json
 from collections.abc import Sequence
 
 from smtpforward.outbound.entry import Change, Filter, RecipientResult, State
-from smtpforward.outbound.store.rows import Standing, results_text
+from smtpforward.outbound.store.rows import ASKED, Standing, results_text
 from smtpforward.outbound.store.sqlite.connection import Transaction
-from smtpforward.outbound.store.sqlite.leases import ASKED
 from smtpforward.outbound.store.sqlite.looking import LEASED, OPEN_ENTRIES, conditions
 from smtpforward.outbound.store.sqlite.results import finish, note, remove, stand
 

@@ -3,15 +3,17 @@
 An operation is a callable that is given the transaction in which it works. The thread takes all
 operations that wait, runs them in one transaction, commits once, and tells the reactor once.
 
-Failure policy: where an operation or the commit fails, all is rolled back, and each operation is
-done again in a transaction of its own, so that the one at fault takes no other along. Therefore
-an operation changes nothing but the database. Where no transaction can even begin, all fail. Then
+Failure policy: where one of several operations or their commit fails, all is rolled back, and each
+is done again in a transaction of its own, so that the one at fault takes no other along; so is one
+for which a full disk has room in the second attempt. Therefore an operation changes nothing but the
+database. Where no transaction can even begin, all fail. Then
 the thread goes on with what comes next.
 """
 
 import contextlib
 import sqlite3
 import threading
+import time
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
@@ -24,6 +26,8 @@ from smtpforward.outbound.errors import StoreUnavailableError
 T = TypeVar("T")
 Execute = Callable[..., sqlite3.Cursor]
 MOST = 256  # operations that are written in one transaction
+BUSY = 5.0  # seconds that others may keep the database locked
+TURN = 0.0005  # seconds between two looks whether they still do, and that they get in return
 
 
 class Transaction:
@@ -66,7 +70,7 @@ class Connection:
     ) -> None:
         self._reactor = reactor
         self._connect = connect
-        self._begin = "BEGIN IMMEDIATE" if settled else "BEGIN"
+        self._begin = _begin_to_write if settled else _begin_to_read
         self._most = MOST if settled else 1
         self._explain = explain
         self._settled = settled
@@ -105,6 +109,8 @@ class Connection:
         except Exception as error:
             self._reactor.callFromThread(started.errback, self._failure(error))
             return
+        if self._settled is not None:
+            connection.execute("PRAGMA busy_timeout = 0")  # see _begin_to_write
         self._reactor.callFromThread(self._begun, started)
         while self._serve(connection):
             pass
@@ -127,11 +133,13 @@ class Connection:
             self._run(connection, batch)
         return next_ is not None
 
-    def _run(self, connection: sqlite3.Connection, batch: list[_Waiting]) -> None:
+    def _run(
+        self, connection: sqlite3.Connection, batch: list[_Waiting], last: bool = False
+    ) -> None:
         transaction = Transaction(connection)
         results: list[_Done]
         try:
-            connection.execute(self._begin)
+            waited = self._begin(connection)
         except Exception as error:
             self._tell([(done, self._failure(error)) for _, done in batch], transaction)
             return
@@ -140,15 +148,17 @@ class Connection:
             connection.execute("COMMIT")
         except Exception as error:
             _roll_back(connection)
-            if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_FULL:
-                _reuse_log(connection)
-            if len(batch) > 1:
+            room = _made_room(connection, error)
+            if not last and (room or len(batch) > 1):
                 for each in batch:
-                    self._run(connection, [each])
+                    self._run(connection, [each], last=True)
                 return
             transaction = Transaction(connection)
             results = [(batch[0][1], self._failure(error))]
         self._tell(results, transaction)
+        if waited:
+            # Else those who wait, too, would rarely find the database free.
+            time.sleep(TURN)
 
     def _failure(self, error: BaseException) -> Failure:
         return Failure(self._explain(error))
@@ -172,6 +182,29 @@ class Connection:
                 done.callback(result)
 
 
+def _begin_to_read(connection: sqlite3.Connection) -> bool:
+    connection.execute("BEGIN")
+    return False
+
+
+def _begin_to_write(connection: sqlite3.Connection) -> bool:
+    """Have the right to write, as soon as no other process has it; whether that took a while.
+
+    SQLite's own way of waiting looks ever more rarely: one of several processes starves.
+    """
+    given_up = time.monotonic() + BUSY
+    waited = False
+    while True:
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            return waited
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > given_up:
+                raise
+        waited = True
+        time.sleep(TURN)
+
+
 def _roll_back(connection: sqlite3.Connection) -> None:
     # SQLite may have done it by itself. What else is wrong the next BEGIN says.
     with contextlib.suppress(sqlite3.Error):
@@ -179,14 +212,17 @@ def _roll_back(connection: sqlite3.Connection) -> None:
             connection.execute("ROLLBACK")
 
 
-def _reuse_log(connection: sqlite3.Connection) -> None:
-    # What is in the database itself makes room in the log, which cannot grow on a full disk.
+def _made_room(connection: sqlite3.Connection, error: Exception) -> bool:
+    # On a full disk the log cannot grow; once it is all in the database, it begins anew.
+    if getattr(error, "sqlite_errorcode", 0) != sqlite3.SQLITE_FULL:
+        return False
     with contextlib.suppress(sqlite3.Error):
         connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+        return True
+    return False
 
 
 def _empty_log(connection: sqlite3.Connection) -> None:
     # Where others use the database, it is theirs to do.
     with contextlib.suppress(sqlite3.Error):
-        connection.execute("PRAGMA busy_timeout = 0")
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()

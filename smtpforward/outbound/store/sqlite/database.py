@@ -12,10 +12,9 @@ from collections.abc import Iterator
 
 from smtpforward.outbound.errors import StoreInUseError
 from smtpforward.outbound.store.sqlite.bodies import sync_directory
-from smtpforward.outbound.store.sqlite.connection import Execute
+from smtpforward.outbound.store.sqlite.connection import BUSY, Execute
 from smtpforward.outbound.store.sqlite.schema import migrate
 
-BUSY = 5.0  # seconds that another process may keep the database locked
 FREE_PAGES = 1024  # that a file keeps
 PAGES_AT_ONCE = 256  # that are cut off in one transaction
 _PRAGMAS = (
@@ -110,14 +109,18 @@ def free_octets(execute: Execute) -> int:
     return _pragma(execute, "freelist_count") * _pragma(execute, "page_size")
 
 
-def give_space_back(execute: Execute) -> bool:
-    """Cut some free pages off the file; whether there are more. Some stay, for what comes next."""
+def spare_pages(execute: Execute) -> int:
+    """How many free pages there are beyond those that stay, for what comes next."""
     free, pages = _pragma(execute, "freelist_count"), _pragma(execute, "page_count")
-    spare = free - (pages - free) // 4 - FREE_PAGES
-    if spare <= 0:
-        return False
-    # It works while it is read from.
-    execute(f"PRAGMA incremental_vacuum({min(spare, PAGES_AT_ONCE)})").fetchall()
+    return max(0, free - (pages - free) // 4 - FREE_PAGES)
+
+
+def give_space_back(execute: Execute) -> bool:
+    """Cut some spare pages off the file; whether there are more."""
+    spare = spare_pages(execute)
+    if spare:
+        # It works while it is read from.
+        execute(f"PRAGMA incremental_vacuum({min(spare, PAGES_AT_ONCE)})").fetchall()
     return spare > PAGES_AT_ONCE
 
 

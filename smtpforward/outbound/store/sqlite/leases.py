@@ -6,12 +6,11 @@ from typing import Any
 
 from smtpforward.job import Delivery
 from smtpforward.outbound.entry import Claimed, Lease
-from smtpforward.outbound.store.rows import indices_of, message_of
+from smtpforward.outbound.store.rows import ASKED, indices_of, message_of
 from smtpforward.outbound.store.sqlite.connection import Execute, Transaction
 from smtpforward.outbound.store.sqlite.schema import MESSAGE, WAITING
 
 LOOKED_AT = 1000
-ASKED = 0  # when an entry is due that an operator has asked for
 
 _FIRST_DUE = f"""
 SELECT destination, min(due), count(*) FROM

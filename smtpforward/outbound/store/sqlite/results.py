@@ -8,6 +8,7 @@ from attrs import frozen
 
 from smtpforward.outbound.entry import NewMessage, Result
 from smtpforward.outbound.store.rows import (
+    ASKED,
     Standing,
     deferral_text,
     envelope_of,
@@ -20,7 +21,6 @@ from smtpforward.outbound.store.rows import (
 from smtpforward.outbound.store.sqlite.adding import add
 from smtpforward.outbound.store.sqlite.bodies import Body
 from smtpforward.outbound.store.sqlite.connection import Transaction
-from smtpforward.outbound.store.sqlite.leases import ASKED
 from smtpforward.outbound.store.sqlite.schema import WAITING
 
 HISTORY = 50  # attempts that are kept of each entry

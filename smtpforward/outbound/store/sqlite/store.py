@@ -63,7 +63,7 @@ class SQLiteStore:
         self._bodies = Bodies(f"{path}-messages", reserve)
         self._lock: database.Lock | None = None
         self._watcher: Watcher | None = None
-        self._version = 0
+        self._version = self._spare = 0
         self._begun: set[Deferred[Any]] = set()
         self._renew_connections(None)
 
@@ -96,6 +96,8 @@ class SQLiteStore:
         except Exception:
             yield self.close()
             raise
+        if owner is not None and self._spare:
+            self._tidying.soon()
 
     def _prepare(self, owner: str | None) -> sqlite3.Connection:
         """What opening does in the thread that writes."""
@@ -108,6 +110,7 @@ class SQLiteStore:
                 leases.give_all_back(connection.execute, self.now())
                 self._bodies.sweep(adding.files(connection.execute), self.now())
             self._version = database.data_version(connection.execute)
+            self._spare = database.spare_pages(connection.execute)
         except BaseException:
             connection.close()
             raise
