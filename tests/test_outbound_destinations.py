@@ -14,6 +14,8 @@ class AttemptsTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.known = Destinations(total=5, each=2)
+        for name in ("a.example", "b.example", "a", "b"):
+            self.known.reached(name)
 
     def test_each(self) -> None:
         """No destination has more than its share."""
@@ -22,6 +24,23 @@ class AttemptsTests(SynchronousTestCase):
         self.assertEqual((self.known.spare("a.example"), self.known.spare("b.example")), (0, 2))
         self.known.end("a.example")
         self.assertEqual(self.known.spare("a.example"), 1)
+
+    def test_not_reached_yet(self) -> None:
+        """One that may be dead has a single attempt, until it is reached."""
+        self.assertEqual(self.known.spare("new.example"), 1)
+        self.known.begin("new.example")
+        self.assertFalse(self.known.may_begin_at_once("new.example"))
+        self.known.reached("new.example")
+        self.assertEqual(self.known.spare("new.example"), 1)
+        self.known.end("new.example")
+        self.assertEqual(self.known.spare("new.example"), 2)
+
+    def test_reached_last(self) -> None:
+        """Of too many that were reached the one of longest ago is forgotten."""
+        self.known.reached("a.example")
+        for number in range(destinations.MOST_REACHED - 1):
+            self.known.reached(f"{number}.example")
+        self.assertEqual((self.known.spare("a.example"), self.known.spare("b.example")), (2, 1))
 
     def test_total(self) -> None:
         """All together have no more than the total."""

@@ -3,8 +3,9 @@
 Known here is what this process attempts now, which destinations have mail that is due, as far as
 that was looked up, and which back off. All of it is bounded, and none of it grows with the queue.
 
-Rules: no destination has more than its share of attempts at once, and one that has just failed has
-a single one until it is reached. Attempts are handed out one destination after the other.
+Rules: no destination has more than its share of attempts at once, and a single one until it has
+been reached: those that swallow what is sent to them would have all attempts before it shows, and
+nothing else would go out. Attempts are handed out one destination after the other.
 """
 
 from collections import OrderedDict
@@ -17,6 +18,7 @@ from smtpforward.reply import Reply
 
 MOST_BACKOFFS = 10_000
 MOST_READY = 1000
+MOST_REACHED = 10_000
 
 
 @define
@@ -44,6 +46,7 @@ class Destinations:
         self._active: dict[str, int] = {}
         self._ready: OrderedDict[str, None] = OrderedDict()
         self._backoffs: OrderedDict[str, Backoff] = OrderedDict()
+        self._reached: OrderedDict[str, None] = OrderedDict()
 
     # -- what is being attempted
 
@@ -54,7 +57,7 @@ class Destinations:
 
     def spare(self, destination: str) -> int:
         """How many attempts more there may be to one destination."""
-        limit = 1 if destination in self._backoffs else self.each
+        limit = self.each if destination in self._reached else 1
         return max(0, min(self.room, limit - self._active.get(destination, 0)))
 
     def begin(self, destination: str, number: int = 1) -> None:
@@ -116,6 +119,7 @@ class Destinations:
 
     def failed(self, destination: str, reply: Reply, now: float) -> None:
         """It could not be reached; further failures of the same round count once."""
+        self._reached.pop(destination, None)
         known = self._backoffs.pop(destination, None)
         if known is None or known.until <= now:
             failures = known.failures + 1 if known else 1
@@ -127,6 +131,10 @@ class Destinations:
     def reached(self, destination: str) -> None:
         """It was reached."""
         self._backoffs.pop(destination, None)
+        self._reached[destination] = None
+        self._reached.move_to_end(destination)
+        if len(self._reached) > MOST_REACHED:
+            self._reached.popitem(last=False)
 
     def backing_off(self, destination: str, now: float) -> Reply | None:
         """Why it is left alone now, if it is."""

@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -29,6 +29,7 @@ AFTER_ERROR = 5.0
 LEAST_WAIT = 0.01
 BATCH = 100
 DEFER_AT_ONCE = 500
+TURNS_AT_ONCE = 20
 
 Begin = Callable[[Claimed, Reply | None], None]
 
@@ -144,15 +145,28 @@ class Turns:
     async def _pass(self) -> None:
         """Lease what there is room for."""
         while not (self._stopped or self._outbound().disabled):
-            destination = self._destinations.next()
-            if destination is not None:
-                await self._take(destination)
+            if taking := self._begin_turns():
+                for done, result in await DeferredList(taking, consumeErrors=True):
+                    if not done:
+                        result.raiseException()
             elif not (self._more and self._destinations.room):
                 break
             else:
                 await self._find()
         if self._unsure and not self._stopped:
             await self._find_next()
+
+    def _begin_turns(self) -> "list[Deferred[None]]":
+        """The turns of some destinations at once: the store answers them together."""
+        turns = []
+        while len(turns) < TURNS_AT_ONCE:
+            destination = self._destinations.next()
+            if destination is None:
+                break
+            # Before the claim: what is put in meanwhile is news.
+            self._destinations.has_none_due(destination)
+            turns.append(Deferred.fromCoroutine(self._take(destination)))
+        return turns
 
     async def _find(self) -> None:
         """Ask for destinations that are not known to have mail that is due."""
@@ -178,13 +192,12 @@ class Turns:
         known = self._destinations
         instead = known.backing_off(destination, self._store.now())
         if instead is not None and await self._defer(destination, instead):
+            self._more |= not known.has_due(destination)
             return
-        # Before the claim: what is put in meanwhile is news.
-        known.has_none_due(destination)
         asked = known.spare(destination)
         claimed = await self._claim(destination, asked, self._leases.new()) if asked else []
         if len(claimed) == asked:
-            known.has_due(destination)
+            self._more |= not known.has_due(destination)
         else:
             # When more of it falls due, only the store knows.
             self._unsure = True

@@ -7,6 +7,7 @@ DISPATCH = "smtpforward/dispatch.py"
 DELIVERY = "smtpforward/server/delivery.py"
 OUTBOUND = "smtpforward/config/outbound.py"
 STORE = "smtpforward/config/store.py"
+DESTINATIONS = "smtpforward/outbound/destinations.py"
 
 
 def _split(test: str, file: str, before: str, after: str) -> Guard:
@@ -49,5 +50,11 @@ GUARDS = [
         OUTBOUND,
         "            self._check_no_login()\n",
         "",
+    ),
+    Guard(
+        "tests.test_outbound_destinations.AttemptsTests.test_not_reached_yet",
+        DESTINATIONS,
+        "self.each if destination in self._reached else 1",
+        "1 if destination in self._backoffs else self.each",
     ),
 ]  # fmt: skip

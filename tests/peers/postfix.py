@@ -80,11 +80,15 @@ class Postfix(Process):
     """A running Postfix on 127.0.0.1. It needs a folder that every user may enter.
 
     :param mailboxes: local parts in example.com.
-    :param settings: more of ``main.cf``.
+    :param settings: more of ``main.cf``. ``services``: more lines of ``master.cf``.
     """
 
     def __init__(
-        self, folder: Path, *mailboxes: str, settings: Mapping[str, str] | None = None
+        self,
+        folder: Path,
+        *mailboxes: str,
+        settings: Mapping[str, str] | None = None,
+        services: str = "",
     ) -> None:
         require("postfix", "postconf")
         require_root()
@@ -93,7 +97,7 @@ class Postfix(Process):
         self._mail = folder / "mail"
         self._log = folder / "log" / "mail.log"
         _directories(folder)
-        self._write_config(folder, mailboxes, dict(settings or {}))
+        self._write_config(folder, mailboxes, dict(settings or {}), services)
         _create_queue(folder, self._config)
         environ = {"MAIL_CONFIG": str(self._config)}
         command = [str(DAEMONS / "master"), "-c", str(self._config), "-d"]
@@ -129,7 +133,7 @@ class Postfix(Process):
         return super().output() + self.log
 
     def _write_config(
-        self, folder: Path, mailboxes: tuple[str, ...], settings: dict[str, str]
+        self, folder: Path, mailboxes: tuple[str, ...], settings: dict[str, str], services: str
     ) -> None:
         nobody = pwd.getpwnam("nobody")
         values = {"uid": nobody.pw_uid, "gid": nobody.pw_gid, "port": self.port}
@@ -140,7 +144,7 @@ class Postfix(Process):
         main = dict(line.split(" =", 1) for line in lines) | settings
         text = "".join(f"{name} = {value.strip()}\n" for name, value in main.items())
         (self._config / "main.cf").write_text(text)
-        (self._config / "master.cf").write_text(MASTER.format(**values))
+        (self._config / "master.cf").write_text(MASTER.format(**values) + services)
         lines = [f"{name}@example.com {name}/\n" for name in mailboxes]
         (self._config / "mailboxes").write_text("".join(lines))
         for name in LINKED:

@@ -1,0 +1,1 @@
+"""Measurements, each started by ``python -m benchmarks.NAME``. None of them is a test."""

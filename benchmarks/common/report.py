@@ -1,0 +1,117 @@
+"""Tables of medians: as Markdown for people, as JSON for programs, both under ``build/``."""
+
+import json
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from attrs import Factory, asdict, define
+
+from benchmarks.common import machine
+
+BUILD = Path(__file__).resolve().parents[2] / "build"
+
+
+@define
+class Measured:
+    """One figure, measured several times: its median counts.
+
+    :ivar unit: such as ``mails/s``. ``digits``: of the decimal places that are shown.
+    """
+
+    unit: str
+    digits: int = 0
+    values: list[float] = Factory(list)
+
+    @property
+    def median(self) -> float:
+        return statistics.median(self.values)
+
+    def __str__(self) -> str:
+        """The median, and the least and the greatest where there are several."""
+        if not self.values:
+            return "-"
+        shown = f"{self.median:.{self.digits}f}"
+        if len(self.values) > 1:
+            least, most = min(self.values), max(self.values)
+            shown += f" ({least:.{self.digits}f} to {most:.{self.digits}f})"
+        return shown
+
+
+@define
+class Table:
+    """Rows of figures.
+
+    :ivar title: of the table. ``about``: what was done, in one sentence.
+    :ivar rows: by the name of each row, by the name of each column.
+    """
+
+    title: str
+    about: str
+    rows: dict[str, dict[str, Measured]] = Factory(dict)
+
+    def add(self, row: str, column: str, value: float, unit: str, digits: int = 0) -> None:
+        """One more value of a figure."""
+        figures = self.rows.setdefault(row, {})
+        figures.setdefault(column, Measured(unit, digits)).values.append(value)
+
+    @property
+    def columns(self) -> dict[str, str]:
+        """The unit of each column, in the order in which they came."""
+        return {
+            name: figure.unit for figures in self.rows.values() for name, figure in figures.items()
+        }
+
+    def markdown(self) -> str:
+        columns = self.columns
+        head = ["", *(f"{name}, {unit}" if unit else name for name, unit in columns.items())]
+        lines = [head, ["---"] + ["---:"] * len(columns)]
+        lines += [
+            [row.replace("|", r"\|"), *(str(figures.get(name, "-")) for name in columns)]
+            for row, figures in self.rows.items()
+        ]
+        text = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+        return f"### {self.title}\n\n{self.about}\n\n{text}\n"
+
+
+@define
+class Report:
+    """All that one command has measured.
+
+    :ivar name: of its files. ``facts``: of the machine, the versions. ``notes``: what to know.
+    """
+
+    name: str
+    facts: dict[str, str]
+    notes: list[str] = Factory(list)
+    tables: list[Table] = Factory(list)
+
+    def table(self, title: str, about: str) -> Table:
+        """A new table, at the end."""
+        self.tables.append(Table(title, about))
+        return self.tables[-1]
+
+    def markdown(self) -> str:
+        parts = [f"Measured by `{machine.command()}`. {_listed(self.facts)}\n"]
+        if self.notes:
+            parts.append("".join(f"- {note}\n" for note in self.notes))
+        parts += [table.markdown() for table in self.tables]
+        return "\n".join(parts)
+
+    def values(self) -> dict[str, Any]:
+        """For JSON; every single value is in it."""
+        return {"command": machine.command(), **asdict(self)}
+
+    def write(self) -> Sequence[Path]:
+        """Write both files; their paths."""
+        BUILD.mkdir(exist_ok=True)
+        paths = (BUILD / f"{self.name}.md", BUILD / f"{self.name}.json")
+        paths[0].write_text(self.markdown(), "utf-8")
+        paths[1].write_text(json.dumps(self.values(), indent=1) + "\n", "utf-8")
+        return paths
+
+
+def _listed(facts: Mapping[str, str]) -> str:
+    shown: Iterable[str] = (f"{name}: {value}" for name, value in facts.items())
+    return "; ".join(shown) + "."
