@@ -176,6 +176,26 @@ class GroupingTests(QueueCase):
         expected = ["own.example:25", "smart.example:587", ours]
         self.assertEqual([where for where, _ in smart], expected)
 
+    def test_section_of_ours(self) -> None:
+        """A domain of ours whose own section asks for the queue goes to its MX hosts."""
+        job = self.job("b@ours.test")
+        for section, selector, expected in (
+            (Route("", next_hop(), enable_outbound=False, own_way=True), "rcpt_to", "ours.test"),
+            (Route("", next_hop(), queue="outbound", own_way=True), "rcpt_to", "ours.test"),
+            (Route("", next_hop(), enable_outbound=False), "rcpt_to", "backend.example.com:25"),
+            (Route("", next_hop(), own_way=True), "rcpt_to", "backend.example.com:25"),
+            (
+                Route("", next_hop(), queue="outbound", own_way=True),
+                "mail_from",
+                "backend.example.com:25",
+            ),
+        ):
+            held = queueing(settings(hosts=("ours.test",)))
+            sections = {"ours.test": section, "example.net": section}
+            routes: Any = attrs.evolve(held.routes, sections=sections, domain_selector=selector)
+            [entry] = accept.entries(attrs.evolve(held, routes=routes), job)
+            self.assertEqual(entry.destination, expected, (section, selector))
+
     def test_chosen_to_be_forwarded(self) -> None:
         """What was chosen to be forwarded goes to its route's host, by an entry of its own."""
         job = self.job(
