@@ -162,7 +162,7 @@ STAMPS = {"server/received.py", "server/submission.py", "record.py", "workers/li
 # How old a certificate is.
 AGES = {"config/load.py", "commands/probe.py"}
 # When queued mail is due, which outlives a restart.
-QUEUES = {"outbound/store/sqlite/store.py"}
+QUEUES = {"outbound/store/sqlite/store.py", "outbound/store/postgresql/clock.py"}
 TIME_OF_DAY = {"time.time", "time.time_ns", "datetime.now", "datetime.utcnow", "datetime.today"}
 
 
