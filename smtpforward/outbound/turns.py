@@ -222,8 +222,8 @@ class Turns:
         number = await self._store.defer(destination, reply.text, intervals, DEFER_AT_ONCE)
         if number:
             self.log.info(
-                "{number} messages for {destination} wait longer: {why}",
-                number=number,
+                "{what} for {destination} put off without an attempt: {why}",
+                what="1 message" if number == 1 else f"{number} messages",
                 destination=destination,
                 why=reply.text,
             )
