@@ -87,10 +87,15 @@ class OutboundQueue:
 
     # -- from the start to the end
 
-    def start(self) -> None:
-        """Open the store; mail that comes meanwhile waits for it, once."""
-        self._early = []
+    def start(self) -> "Deferred[None]":
+        """Open the store; mail that comes meanwhile waits for it, once.
+
+        :return: Deferred, which fires when that was done, or has failed and will be tried again.
+        """
+        first: Deferred[None] = Deferred()
+        self._early = [first]
         self._open()
+        return first
 
     def _open(self) -> None:
         self._opening = None

@@ -199,7 +199,9 @@ class ThereIsAQueueTests(QueueReloadCase):
         self.replace(gateway, "smtp_forward.ini", forward)
         await self.until_applied(gateway, 1, "routes")
         (gateway.folder / "config" / "outbound.ini").unlink()
-        await self.until_logged(gateway, "whether there is an outbound queue has changed: that takes")
+        await self.until_logged(
+            gateway, "whether there is an outbound queue has changed: that takes"
+        )
         before = len(asked)
         await until(lambda: len(asked) > before, gateway.output)
         self.open = True

@@ -41,14 +41,14 @@ class ServerCase(QueueCase):
         self.names.mx(DOMAIN, (10, MX))
         self.names.address(MX, "127.0.0.1")
 
-    def start(self, server: Server, *lines: str, outbound: str = "", **keys: object) -> Gateway:
+    def start(self, server: Server, *lines: str, outbound: str = "", sections: str = "") -> Gateway:
         """A gateway of its own whose MX hosts have the port of ``server``.
 
         :param lines: of ``outbound.ini``. ``outbound``: of that section of ``tls.ini``.
         """
         self.path, self.port = self.folder(), free_port()
         self.files = files(outbound)
-        return self.queueing(f"mx_port={server.port}", *lines, **keys)
+        return self.queueing(f"mx_port={server.port}", *lines, sections=sections)
 
     async def assert_logs(self, server: Server, pattern: str, number: int = 1) -> None:
         """It writes what matches to its log so many times, if not yet, then soon."""
@@ -204,17 +204,17 @@ class MXTests(ServerCase):
     async def test_name(self) -> None:
         """The certificate is for the MX host's name, though it is the address that is called."""
         server = await self.kind.start(self, Offer("mx"))
-        for required in ({"outbound": f"force_tls_hosts={MX}\n"}, {}):
-            lines = () if required else ("enable_tls=required",)
-            self.start(server, *lines, **required)  # type: ignore[arg-type]
-            await self.queue_one(self.gateway_, KNOWN)
+        forced = f"force_tls_hosts={MX}\n"
+        for policy, outbound in (("true", forced), ("false", forced), ("required", "")):
+            gateway = self.start(server, f"enable_tls={policy}", outbound=outbound)
+            await self.queue_one(gateway, KNOWN)
             await until(lambda: not self.attempted(), "it is recorded")
             self.assertEqual([], await self.entries())
-        for message in await self.filed(server, 2):
+        for message in await self.filed(server, 3):
             self.assertRegex(message.decode(), self.kind.traces.received)
 
     async def test_forced(self) -> None:
-        """``force_tls_hosts``, by name, domain or address: without the right certificate it waits."""
+        """``force_tls_hosts``, by name, domain or address: it waits for a right certificate."""
         for shown, forced, why in (
             ("untrusted", MX, "unable to get issuer"),
             ("right", DOMAIN, f"the certificate is not for {MX}"),
