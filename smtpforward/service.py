@@ -25,6 +25,7 @@ from smtpforward.client.connect import Connector
 from smtpforward.client.slots import Slots, own_slots
 from smtpforward.client.target import ForwardTarget
 from smtpforward.config import ConfigurationError, load
+from smtpforward.config.outbound import in_words
 from smtpforward.config.settings import Settings
 from smtpforward.dispatch import Dispatcher
 from smtpforward.facts import Fact
@@ -158,6 +159,7 @@ class Gateway(MultiService):
         if self.queueing is not None:
             self.queueing.queue.start()
         self._say_where_to()
+        self._say_queue()
 
     def _warn(self) -> None:
         for warning in self.settings.warnings:
@@ -174,6 +176,10 @@ class Gateway(MultiService):
     def _say_where_to(self) -> None:
         default = self.settings.routes.default
         self.log.info("{me} forwards to {hop}", me=self.settings.me, hop=str(default.next_hop))
+
+    def _say_queue(self) -> None:
+        if self.settings.outbound is not None:
+            self.log.info("outbound queue: {what}", what=in_words(self.settings.outbound))
 
     def apply(self, settings: Settings) -> None:
         """Let ``settings`` hold for connections and transactions that begin from now on.
@@ -204,6 +210,8 @@ class Gateway(MultiService):
         self._warn()
         if "routes" in parts:
             self._say_where_to()
+        if "outbound" in parts:
+            self._say_queue()
 
     def ports(self) -> list[Any]:
         """The listening ports, once they listen."""

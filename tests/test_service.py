@@ -85,6 +85,8 @@ class ApplyTests(SynchronousTestCase):
         self.gateway.settings = attrs.evolve(self.old, outbound=here)
         queueing = self.gateway.queueing
         assert queueing is not None
+        bounds: list[object] = []
+        self.patch(queueing.direct, "rebound", bounds.append)
         there = Outbound(store="sqlite:/elsewhere", disabled=True)
         for given, holds, what in (
             (there, attrs.evolve(here, disabled=True), "where the outbound queue is kept"),
@@ -99,6 +101,8 @@ class ApplyTests(SynchronousTestCase):
             self.assertEqual(queueing.queue.settings.outbound, holds)
             said = [line.partition(" has changed")[0] for line in self.said if "restart" in line]
             self.assertEqual(said, [what] if what else [])
+        self.assertEqual(self.said[-1], f"outbound queue: {here.store}, to MX hosts")
+        self.assertEqual(bounds, [here.direct.bounds] * 4)
         queueing._lookups.stop()
 
     def test_listen(self) -> None:

@@ -8,6 +8,7 @@ DELIVERY = "smtpforward/server/delivery.py"
 OUTBOUND = "smtpforward/config/outbound.py"
 STORE = "smtpforward/config/store.py"
 DESTINATIONS = "smtpforward/outbound/destinations.py"
+SERVICE = "smtpforward/service.py"
 
 
 def _split(test: str, file: str, before: str, after: str) -> Guard:
@@ -45,6 +46,49 @@ GUARDS = [
     _store("test_no_folder", STORE, "    if not os.path.isdir(folder):", "    if False:"),
     _store("test_a_wrong_store_is_one_problem", OUTBOUND, "            if place is not None:",
            "            if place is not None and self.reading.values[MAIN][key]:"),
+    Guard(
+        "tests.test_service.ListeningTests.test_while_it_ends",
+        SERVICE,
+        "            self._places = self._listened_on()\n",
+        "            pass\n",
+    ),
+    Guard("tests.test_service.ApplyTests.test_queue", SERVICE, "lasting(old, given)", "given"),
+    Guard(
+        "tests.test_service.ApplyTests.test_queue",
+        "smtpforward/queueing.py",
+        "        self.direct.rebound(outbound.direct.bounds)\n",
+        "",
+    ),
+    Guard(
+        "tests.test_workers_parent.SettingsTests.test_queue",
+        "smtpforward/workers/parent.py",
+        "lasting(old, settings)",
+        "settings",
+    ),
+    Guard(
+        "tests.test_outbound_queue.BackoffTests.test_new_settings",
+        "smtpforward/outbound/queue.py",
+        "            self.destinations.forget_backoffs()\n",
+        "            pass\n",
+    ),
+    Guard(
+        "tests.test_outbound_queue.BackoffTests.test_set_up",
+        "smtpforward/outbound/attempt.py",
+        "        if not isinstance(where, Direct):\n            complain",
+        "        if True:\n            complain",
+    ),
+    Guard(
+        "tests.test_outbound_queue.GroupingTests.test_section_of_ours",
+        "smtpforward/outbound/places.py",
+        "    if not asked and routing",
+        "    if routing",
+    ),
+    Guard(
+        "tests.test_client_target.NewRoutesTests.test_rebound",
+        "smtpforward/client/target.py",
+        "        if self._life is Life.OPEN:\n            for pool",
+        "        if True:\n            for pool",
+    ),
     Guard(
         "tests.test_config_outbound.SmartHostTests.test_login_without_one",
         OUTBOUND,
