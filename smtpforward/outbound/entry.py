@@ -97,6 +97,7 @@ class Claimed:
     attempts: int
     noticed: bool
     asked: bool = False
+    content: Content | None = field(default=None, eq=False, repr=False)
 
 
 @frozen
