@@ -3,8 +3,7 @@
 Its mail for hosts of routes goes over the forwarding client's own pools; what goes to MX hosts and
 to the smart host has pools of its own, which no reload winds down.
 
-Failure policy: the queue goes on where the settings that are read again have none: what is in it is
-still to be delivered.
+Failure policy: that of the queue (``outbound/queue.py``).
 """
 
 import errno
@@ -12,8 +11,6 @@ import socket
 from collections.abc import Callable, Collection
 from random import SystemRandom
 from typing import Any
-
-from attrs import evolve
 
 from smtpforward.client.connect import Connector
 from smtpforward.client.rests import PassingRests
@@ -75,8 +72,6 @@ class Queueing:
 
     def adopt(self, settings: Settings, renewed: "frozenset[TLS]") -> None:
         """Let ``settings`` hold from now on; connections of these policies are not used again."""
-        if settings.outbound is None:
-            settings = evolve(settings, outbound=self.queue.settings.outbound)
         outbound, before = _outbound(settings), _outbound(self.queue.settings)
         fresh = None
         if outbound.nameservers != before.nameservers:
@@ -84,6 +79,7 @@ class Queueing:
             fresh = self._lookups = lookups_at(outbound.nameservers, self._reactor, self._clock)
         self._mail_hosts.adopt(outbound, settings.client_tls, settings.own_name, fresh)
         self.direct.renew(renewed)
+        self.direct.rebound(outbound.direct.bounds)
         self.queue.adopt(settings)
 
     async def close(self) -> None:

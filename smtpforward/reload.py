@@ -14,6 +14,7 @@ import signal
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from attrs import evolve
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
@@ -34,8 +35,22 @@ def takes_a_restart(old: Settings, new: Settings) -> Iterator[str]:
     for part, words in TAKES_A_RESTART.items():
         if getattr(old, part) != getattr(new, part):
             yield words
-    if old.outbound and new.outbound and old.outbound.store != new.outbound.store:
+    if old.outbound and not new.outbound:
+        yield "whether there is an outbound queue"
+    elif old.outbound and new.outbound and old.outbound.store != new.outbound.store:
         yield "where the outbound queue is kept"
+
+
+def lasting(old: Settings, new: Settings) -> Settings:
+    """``new``, but for the queue that runs: it stays where it is kept, and goes on in any case.
+
+    What is in it is still to be delivered; and whoever starts later has to find the same queue.
+    """
+    before, after = old.outbound, new.outbound
+    if before is None or (after is not None and after.store == before.store):
+        return new
+    outbound = before if after is None else evolve(after, store=before.store)
+    return evolve(new, outbound=outbound)
 
 
 class Stage(enum.Enum):

@@ -40,7 +40,7 @@ from smtpforward.net.watching import Watcher
 from smtpforward.net.writethrough import WriteThroughReactor
 from smtpforward.queueing import Queueing
 from smtpforward.record import new_id
-from smtpforward.reload import TAKES_A_RESTART, Hangup, Reloader, takes_a_restart
+from smtpforward.reload import TAKES_A_RESTART, Hangup, Reloader, lasting, takes_a_restart
 from smtpforward.server.factory import GatewayFactory
 from smtpforward.workers.parent import Parent
 
@@ -116,6 +116,7 @@ class Gateway(MultiService):
         for place in listen or settings.listen:
             listening(place, self.factory, reactor).setServiceParent(self)
         self._delivers = delivers
+        self._places: Collection[tuple[str, int]] | None = None
         self.queueing: Queueing | None = None
         if settings.outbound is not None:
             self._add_queueing(settings)
@@ -134,7 +135,9 @@ class Gateway(MultiService):
         return queueing
 
     def _listened_on(self) -> Collection[tuple[str, int]]:
-        """The TCP addresses and ports that this gateway takes mail on."""
+        """The TCP addresses and ports that this gateway takes mail on, or did to its end."""
+        if self._places is not None:
+            return self._places
         hosts = (port.getHost() for port in self.ports())
         return [(host.host, host.port) for host in hosts if hasattr(host, "port")]
 
@@ -178,7 +181,8 @@ class Gateway(MultiService):
         Transactions in progress keep what they began with, and pools whose backend is unchanged
         keep their connections. The addresses that are listened on stay as they are.
         """
-        old = self.settings
+        old, given = self.settings, settings
+        settings = lasting(old, given)
         parts = [part for part in RELOADED if getattr(old, part) != getattr(settings, part)]
         fresh_tls = "client_tls" in parts
         contexts = ClientContexts(settings.client_tls) if fresh_tls else self._contexts
@@ -195,7 +199,7 @@ class Gateway(MultiService):
             id=new_id(),
             parts=", ".join(parts) or "nothing",
         )
-        for what in takes_a_restart(old, settings):
+        for what in takes_a_restart(old, given):
             self.log.warn("{what} has changed: that takes a restart", what=what)
         self._warn()
         if "routes" in parts:
@@ -210,6 +214,9 @@ class Gateway(MultiService):
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:
+        if self.queueing is not None:
+            # What is still attempted asks for it.
+            self._places = self._listened_on()
         await MultiService.stopService(self)
         self.target.wind_down()
         end = self._clock.seconds() + self.settings.force_shutdown_timeout

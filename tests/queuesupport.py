@@ -106,7 +106,7 @@ def queueing(settings_: Settings | None = None, **changes: Any) -> Settings:
 class QueueCase(TestCase):
     """A test with a queue on a real store.
 
-    :ivar hosts: the next hop of everything. ``logged``: the lines of the log about mail.
+    :ivar hosts: the next hop of everything.
     """
 
     timeout = 30

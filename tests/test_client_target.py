@@ -299,6 +299,18 @@ class NewRoutesTests(TargetCase):
         self.idle()
         self.assertEqual(self.counts(), [{"idle": 1}])
 
+    def test_rebound(self) -> None:
+        """Without routes new bounds hold for the pools that there are."""
+        for _ in range(2):
+            self.deliver(make_job(bounds=ONE))
+        self.assertEqual(self.counts(), [{"connecting": 1, "waiting": 1}])
+        self.target.rebound(PoolBounds(max_connections=2))
+        self.assertEqual(self.counts(), [{"connecting": 2}])
+        self.target.wind_down()
+        self.answer(self.greet())
+        self.target.rebound(PoolBounds(max_connections=3))
+        self.assertEqual(self.counts(), [{"closing": 1, "connecting": 1}])
+
     def test_resting(self) -> None:
         """A server of no route does not rest."""
         self.deliver(make_job(servers=BOTH))

@@ -2,12 +2,14 @@
 
 import email
 import email.policy
+from collections.abc import Callable
 from typing import Any
 
 import attrs
 from twisted.internet.defer import Deferred
+from twisted.logger import formatEvent, globalLogPublisher
 
-from smtpforward.config.settings import Route
+from smtpforward.config.settings import Outbound, Route
 from smtpforward.job import Delivery, Event, Job
 from smtpforward.outbound import accept
 from smtpforward.outbound.entry import Change, Filter, State
@@ -174,6 +176,26 @@ class GroupingTests(QueueCase):
         expected = ["own.example:25", "smart.example:587", ours]
         self.assertEqual([where for where, _ in smart], expected)
 
+    def test_section_of_ours(self) -> None:
+        """A domain of ours whose own section asks for the queue goes to its MX hosts."""
+        job = self.job("b@ours.test")
+        for section, selector, expected in (
+            (Route("", next_hop(), enable_outbound=False, own_way=True), "rcpt_to", "ours.test"),
+            (Route("", next_hop(), queue="outbound", own_way=True), "rcpt_to", "ours.test"),
+            (Route("", next_hop(), enable_outbound=False), "rcpt_to", "backend.example.com:25"),
+            (Route("", next_hop(), own_way=True), "rcpt_to", "backend.example.com:25"),
+            (
+                Route("", next_hop(), queue="outbound", own_way=True),
+                "mail_from",
+                "backend.example.com:25",
+            ),
+        ):
+            held = queueing(settings(hosts=("ours.test",)))
+            sections = {"ours.test": section, "example.net": section}
+            routes: Any = attrs.evolve(held.routes, sections=sections, domain_selector=selector)
+            [entry] = accept.entries(attrs.evolve(held, routes=routes), job)
+            self.assertEqual(entry.destination, expected, (section, selector))
+
     def test_chosen_to_be_forwarded(self) -> None:
         """What was chosen to be forwarded goes to its route's host, by an entry of its own."""
         job = self.job(
@@ -331,6 +353,39 @@ class BackoffTests(QueueCase):
         self.assertEqual(await other.store.change(Filter(), Change.RETRY), 1)
         await self.attempted(2)
         await self.settled()
+
+    async def test_new_settings(self) -> None:
+        """What new settings say may be another host: it is tried; the same ones change nothing."""
+        queue = await self.start(intervals=(10.0, 10.0, 10.0, 10.0))
+        self.hosts.script = lambda r: Event.UNREACHABLE
+        await self.put("b@dead.test")
+        await self.settled(1)
+        queue.adopt(attrs.evolve(queue.settings, me="new.example.net"))
+        await self.advance_to(10.0)
+        await until(lambda: queue.idle, "it is put off")
+        self.assertEqual(len(self.hosts.jobs), 1)
+        outbound = attrs.evolve(queue.settings.outbound, smart_host=next_hop("smart.test"))
+        queue.adopt(attrs.evolve(queue.settings, outbound=outbound))
+        self.hosts.script = lambda r: DONE
+        await self.advance_to(20.0)
+        await self.settled()
+        self.assertEqual(self.hosts.jobs[-1][1].next_hop.servers[0].host, "smart.test")
+
+    async def test_set_up(self) -> None:
+        """A host of the settings that does not let us in is an error; an MX host is none."""
+        said: list[str] = []
+        observer: Callable[[Any], None] = lambda event: said.append(formatEvent(event))  # noqa: E731
+        globalLogPublisher.addObserver(observer)
+        self.addCleanup(globalLogPublisher.removeObserver, observer)
+        await self.start(smart_host=next_hop("smart.test"))
+        self.hosts.script = lambda r: Event.AUTH
+        for number, outbound in enumerate((self.queue.settings.outbound, Outbound())):
+            self.queue.adopt(attrs.evolve(self.queue.settings, outbound=outbound))
+            await self.put("b@example.com", "c@example.com")
+            await self.settled(number + 1)
+        found = [line for line in said if "check the settings for this host" in line]
+        self.assertEqual(len(found), 1, said)
+        self.assertIn("id=M1 relay=smart.test:25: the backend has not let us log in", found[0])
 
 
 class NoticeTests(QueueCase):

@@ -14,7 +14,7 @@ from smtpforward.config import ConfigurationError, Settings
 from smtpforward.config.problems import Problem
 from smtpforward.config.settings import Outbound
 from smtpforward.config.stamps import stamp
-from smtpforward.reload import SETTLE, Hangup, Reloader, Stage, takes_a_restart
+from smtpforward.reload import SETTLE, Hangup, Reloader, Stage, lasting, takes_a_restart
 from tests.support import settings
 
 BAD = Problem("/etc/x/smtp_forward.ini", 7, "port", "'many' is wrong", "a number")
@@ -290,7 +290,25 @@ class RestartTests(SynchronousTestCase):
         for other, said in (
             (Outbound(store="sqlite:/b"), ["where the outbound queue is kept"]),
             (Outbound(store="sqlite:/a", disabled=True), []),
-            (None, []),
+            (None, ["whether there is an outbound queue"]),
         ):
             self.assertEqual(list(takes_a_restart(one, settings(outbound=other))), said)
             self.assertEqual(list(takes_a_restart(settings(), settings(outbound=other))), [])
+
+    def test_lasting(self) -> None:
+        """A queue that runs stays where it is, and goes on where the new settings have none."""
+        runs = settings(outbound=Outbound(store="sqlite:/a"))
+        for given, holds in (
+            (
+                Outbound(store="sqlite:/b", disabled=True),
+                Outbound(store="sqlite:/a", disabled=True),
+            ),
+            (
+                Outbound(store="sqlite:/a", disabled=True),
+                Outbound(store="sqlite:/a", disabled=True),
+            ),
+            (None, Outbound(store="sqlite:/a")),
+        ):
+            new = settings(outbound=given, nodes=3)
+            self.assertEqual(lasting(runs, new), settings(outbound=holds, nodes=3))
+            self.assertIs(lasting(settings(), new), new)

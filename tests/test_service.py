@@ -4,11 +4,12 @@ from collections.abc import Callable
 from typing import Any
 
 import attrs
+from twisted.internet.endpoints import TCP4ServerEndpoint
 from twisted.internet.testing import MemoryReactorClock
 from twisted.logger import formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
-from smtpforward.config.settings import ClientTLS, Limits, Routes, Settings
+from smtpforward.config.settings import ClientTLS, Limits, Outbound, Routes, Settings
 from smtpforward.job import TLS, NextHop
 from smtpforward.service import Gateway
 from tests.support import settings
@@ -77,7 +78,51 @@ class ApplyTests(SynchronousTestCase):
         self.apply(attrs.evolve(self.old, limits=Limits(bytes=5)))
         self.assertIs(self.gateway._contexts, contexts)
 
+    def test_queue(self) -> None:
+        """The queue stays where it is kept, and goes on without settings; each time it is said."""
+        here = Outbound(store=f"sqlite:{self.mktemp()}")
+        self.gateway._add_queueing(attrs.evolve(self.old, outbound=here))
+        self.gateway.settings = attrs.evolve(self.old, outbound=here)
+        queueing = self.gateway.queueing
+        assert queueing is not None
+        there = Outbound(store="sqlite:/elsewhere", disabled=True)
+        for given, holds, what in (
+            (there, attrs.evolve(here, disabled=True), "where the outbound queue is kept"),
+            (there, attrs.evolve(here, disabled=True), "where the outbound queue is kept"),
+            (None, attrs.evolve(here, disabled=True), "whether there is an outbound queue"),
+            (here, here, ""),
+        ):
+            self.said.clear()
+            self.gateway.apply(attrs.evolve(self.old, outbound=given))
+            self.assertEqual(self.gateway.settings.outbound, holds)
+            self.assertEqual(self.gateway.factory.settings.outbound, holds)
+            self.assertEqual(queueing.queue.settings.outbound, holds)
+            said = [line.partition(" has changed")[0] for line in self.said if "restart" in line]
+            self.assertEqual(said, [what] if what else [])
+        queueing._lookups.stop()
+
     def test_listen(self) -> None:
         """Where to listen is not changed; the log says what that takes."""
         self.apply(attrs.evolve(self.old, listen=("tcp:2525",)))
         self.assertIn("what is listened on has changed: that takes a restart", self.said)
+
+
+class ListeningTests(SynchronousTestCase):
+    """What the queue is told of where this gateway listens."""
+
+    def test_while_it_ends(self) -> None:
+        """The places are known until the end: what is attempted meanwhile must not loop."""
+        reactor = MemoryReactorClock()
+        outbound = Outbound(store=f"sqlite:{self.mktemp()}")
+        endpoint = TCP4ServerEndpoint(reactor, 2525, interface="127.0.0.1")
+        gateway = Gateway(settings(listen=(), outbound=outbound), reactor, [endpoint])
+        gateway.privilegedStartService()
+        queueing = gateway.queueing
+        assert queueing is not None
+        self.patch(queueing.queue, "start", lambda: None)
+        gateway.startService()
+        places = [(address.host, address.port) for address in [gateway.ports()[0].getHost()]]
+        self.assertTrue(queueing._is_ours(*places[0]))
+        gateway.stopService()
+        self.assertEqual(gateway.ports(), [None])
+        self.assertTrue(queueing._is_ours(*places[0]))

@@ -15,7 +15,7 @@ from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from smtpforward.config.settings import Limits
+from smtpforward.config.settings import Limits, Outbound
 from smtpforward.workers.lines import STDERR, STDOUT
 from smtpforward.workers.messages import (
     Apply,
@@ -230,6 +230,15 @@ class SettingsTests(ParentCase):
                          (2, self.settings.listen))  # fmt: skip
         said = [line for line in self.logged() if "takes a restart" in line]
         self.assertEqual(len(said), 2)
+
+    def test_queue(self) -> None:
+        """All workers have the same queue, those that start later too, until a restart."""
+        self.parent.apply(evolve(self.settings, outbound=Outbound(store="sqlite:/a")))
+        for outbound in (Outbound(store="sqlite:/b", disabled=True), None):
+            self.parent.apply(evolve(self.settings, outbound=outbound))
+            said: Any = self.reactor.processes[-1].heard()[-1]
+            self.assertEqual(said.settings.outbound, Outbound(store="sqlite:/a", disabled=True))
+            self.assertIn("outbound queue", self.logged()[-2])
 
     def test_parts(self) -> None:
         """What bounds the whole gateway is divided among the workers."""

@@ -119,6 +119,12 @@ class ForwardTarget:
             elif self._life is Life.OPEN:
                 pool.adjust(bounds)
 
+    def rebound(self, bounds: PoolBounds) -> None:
+        """Let ``bounds`` hold for all pools: for a target whose next hops have the same ones."""
+        if self._life is Life.OPEN:
+            for pool in self.pools:
+                pool.adjust(bounds)
+
     def renew(self, policies: Container[TLS]) -> None:
         """Use no present connection of servers with these TLS policies for another message."""
         for server, pool in list(self._pools.items()):
@@ -228,7 +234,8 @@ class HandOver:
         error: ConnectFailed = failure.value  # type: ignore[assignment]
         in_time = self._clock.seconds() < self._job.deadline
         if in_time and error.event not in NOT_THE_SERVER:
-            self._target.hosts.failed(self._server, self._job.next_hop, error.detail)
+            why = error.detail.removeprefix(f"{self._server}: ")
+            self._target.hosts.failed(self._server, self._job.next_hop, why)
         if in_time and self._next_server + 1 < len(self._servers):
             self._next_server += 1
             self._try_next()

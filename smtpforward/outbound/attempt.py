@@ -23,7 +23,7 @@ from smtpforward.outbound import notices, results, schedule
 from smtpforward.outbound.entry import Attempt, Claimed, Result, State
 from smtpforward.outbound.errors import StoreDamagedError, StoreError, StoreUnavailableError
 from smtpforward.outbound.leases import Leases
-from smtpforward.outbound.lines import report
+from smtpforward.outbound.lines import complain, report
 from smtpforward.outbound.places import Direct, Place, place
 from smtpforward.outbound.results import Fate
 from smtpforward.outbound.unroutable import Unroutable
@@ -196,6 +196,8 @@ class Attempts:
         job = self._job(claimed, hop, tuple(recipient for _, recipient in group), content)
         outcomes = await target.deliver(job)
         fates = [results.fate(i, outcome) for i, outcome in zip(indices, outcomes, strict=True)]
+        if not isinstance(where, Direct):
+            complain(claimed, outcomes)
         counted, lost = results.counts(outcomes), results.out_of_reach(outcomes)
         return HandedOver(fates, counted, fates[0].reply if lost else None, counted and not lost)
 

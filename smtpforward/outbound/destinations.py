@@ -141,9 +141,6 @@ class Destinations:
         known = self._backoffs.get(destination)
         return known.reply if known is not None and known.until > now else None
 
-    def forget_backoffs(self, destination: str | None = None) -> None:
-        """Try again now: one, or all."""
-        if destination is None:
-            self._backoffs.clear()
-        else:
-            self._backoffs.pop(destination, None)
+    def forget_backoffs(self) -> None:
+        """Try all of them again when they have mail that is due."""
+        self._backoffs.clear()

@@ -87,10 +87,15 @@ class OutboundQueue:
 
     # -- from the start to the end
 
-    def start(self) -> None:
-        """Open the store; mail that comes meanwhile waits for it, once."""
-        self._early = []
+    def start(self) -> "Deferred[None]":
+        """Open the store; mail that comes meanwhile waits for it, once.
+
+        :return: Deferred, which fires when that was done, or has failed and will be tried again.
+        """
+        first: Deferred[None] = Deferred()
+        self._early = [first]
         self._open()
+        return first
 
     def _open(self) -> None:
         self._opening = None
@@ -121,6 +126,9 @@ class OutboundQueue:
 
     def adopt(self, settings: Settings) -> None:
         """Let ``settings`` hold from the next message and attempt on."""
+        if _ways(settings) != _ways(self.settings):
+            # What could not be reached may be another host by now, or let us in.
+            self.destinations.forget_backoffs()
         self.settings = settings
         outbound = self._outbound()
         self.destinations.total = outbound.concurrency_max
@@ -262,6 +270,11 @@ class OutboundQueue:
         if after.due is not None:
             self._turns.wake_at(after.due)
         self._turns.put_in(after.destinations)
+
+
+def _ways(settings: Settings) -> tuple[object, ...]:
+    """All that says where queued mail goes, and how."""
+    return settings.outbound, settings.routes, settings.access, settings.client_tls
 
 
 def _copy(content: Content) -> Content | None:

@@ -146,7 +146,8 @@ class Turns:
         """Lease what there is room for."""
         while not (self._stopped or self._outbound().disabled):
             if taking := self._begin_turns():
-                for done, result in await DeferredList(taking, consumeErrors=True):
+                results: list[tuple[bool, Any]] = await DeferredList(taking, consumeErrors=True)
+                for done, result in results:
                     if not done:
                         result.raiseException()
             elif not (self._more and self._destinations.room):
@@ -158,7 +159,7 @@ class Turns:
 
     def _begin_turns(self) -> "list[Deferred[None]]":
         """The turns of some destinations at once: the store answers them together."""
-        turns = []
+        turns: list[Deferred[None]] = []
         while len(turns) < TURNS_AT_ONCE:
             destination = self._destinations.next()
             if destination is None:
@@ -222,8 +223,8 @@ class Turns:
         number = await self._store.defer(destination, reply.text, intervals, DEFER_AT_ONCE)
         if number:
             self.log.info(
-                "{number} messages for {destination} wait longer: {why}",
-                number=number,
+                "{what} for {destination} put off without an attempt: {why}",
+                what="1 message" if number == 1 else f"{number} messages",
                 destination=destination,
                 why=reply.text,
             )

@@ -5,6 +5,7 @@ import json
 import os
 import sqlite3
 import sys
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -125,14 +126,17 @@ async def _refused(asked: Any) -> str:
 
 
 reactor_of: list[Any] = []
+COMMANDS: dict[str, Callable[..., Coroutine[Any, Any, None]]] = {
+    "load": load,
+    "full": full,
+    "no_growth": no_growth,
+}
 
 
 def main(reactor: Any, command: str, *arguments: str) -> "Deferred[None]":
     """Run one of the commands."""
     reactor_of.append(reactor)
-    return Deferred.fromCoroutine(
-        {"load": load, "full": full, "no_growth": no_growth}[command](*arguments)
-    )
+    return Deferred.fromCoroutine(COMMANDS[command](*arguments))
 
 
 if __name__ == "__main__":

@@ -233,7 +233,7 @@ class RefusalTests(StoreTestCase):
         with psycopg.connect(self.address) as other:
             other.execute("LOCK TABLE part IN EXCLUSIVE MODE")
             large = b"x" * 300_000 + b"\r\n"
-            adding, waiting = store.add(new("1", body=large)), store.add(new("2"))
+            adding, waiting = (store.add(new(name, body=large)) for name in "12")
             await self.until_waiting()
             for each in (adding, waiting):
                 each.cancel()

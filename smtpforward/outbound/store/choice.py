@@ -1,6 +1,5 @@
 """Which store an address means."""
 
-from importlib import import_module
 from typing import Any
 
 from smtpforward.outbound.errors import StoreUnavailableError
@@ -22,9 +21,9 @@ def store_at(address: str, reactor: Any) -> Any:
         raise ValueError("neither sqlite:PATH nor postgresql://...")
     # Not above: its library is an extra, which a queue in SQLite does not need.
     try:
-        module = import_module("smtpforward.outbound.store.postgresql")
+        from smtpforward.outbound.store.postgresql import PostgreSQLStore
     except ImportError as error:
         raise StoreUnavailableError(
             f"a queue in PostgreSQL needs psycopg ({error}): install smtpforward[postgresql]"
         )
-    return module.PostgreSQLStore(address, reactor)
+    return PostgreSQLStore(address, reactor)

@@ -1,6 +1,8 @@
-"""Putting a message into the tables: one statement, unless it is large."""
+"""Putting messages into the tables: one statement, unless they are large."""
 
 import contextlib
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 from psycopg.errors import UniqueViolation
 
@@ -19,15 +21,18 @@ from smtpforward.outbound.store.rows import (
 
 _ADD = f"""
 WITH put AS (
-    INSERT INTO message ({MESSAGE_COLUMNS}, octets)
-    VALUES (%s, %s, %s, %s, %s, %s, %s)
+    INSERT INTO message ({MESSAGE_COLUMNS}, octets) SELECT *
+    FROM unnest(%s::text[], %s::float8[], %s::text[], %s::text[], %s::int8[], %s::text[],
+        %s::int8[])
 ), last AS (
-    INSERT INTO part (message, number, data) VALUES (%s, %s, %s)
+    INSERT INTO part (message, number, data)
+    SELECT * FROM unnest(%s::text[], %s::int4[], %s::bytea[])
 ), new AS (
     INSERT INTO entry (message, received, destination, delivery, due, owner, queued, recipients)
-    SELECT %s, %s, destination, delivery, %s, %s, queued, recipients
-    FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[]) WITH ORDINALITY
-        AS each (destination, delivery, queued, recipients, number)
+    SELECT message, received, destination, delivery, due, owner, queued, recipients
+    FROM unnest(%s::text[], %s::float8[], %s::text[], %s::text[], %s::float8[], %s::text[],
+        %s::text[], %s::text[]) WITH ORDINALITY
+        AS each (message, received, destination, delivery, due, owner, queued, recipients, number)
     ORDER BY number RETURNING id
 ) SELECT id FROM new ORDER BY id
 """
@@ -40,37 +45,51 @@ def add(work: Work, new: NewMessage, now: float) -> list[Claimed]:
     """
     content = new.content
     small = not content.spooled and len(content.prefix) + content.size < PART
+    # Alone, the statement that puts in a small one is a transaction.
+    with contextlib.nullcontext() if small else work.connection.transaction():
+        return add_all(work, [(new, *put_all_but_last(work, new.message.id, content))], now)[0]
+
+
+def add_all(
+    work: Work, those: Sequence[tuple[NewMessage, int, bytes]], now: float
+) -> list[list[Claimed]]:
+    """Put in messages of which only the last part is missing: its number, and what it holds.
+
+    :return: for each what its lease has of it.
+    :raise StoreError: when there is a message with the id of one; then none is put in.
+    """
+    messages = zip(*(_message(*each) for each in those), strict=True)
+    parts = zip(*((new.message.id, number, last) for new, number, last in those), strict=True)
+    entries = zip(*(row for new, _, _ in those for row in _entries(new, now)), strict=True)
     try:
-        # Alone, the statement that puts in a small one is a transaction.
-        with contextlib.nullcontext() if small else work.connection.transaction():
-            ids = _put(work, new, now)
+        rows = work.rows(_ADD, [list(column) for column in (*messages, *parts, *entries)])
     except UniqueViolation:
-        raise StoreError(f"a message with the id {new.message.id} is in the queue already")
-    return _claimed(new, ids) if new.lease else []
+        named = "" if len(those) > 1 else f" {those[0][0].message.id}"
+        raise StoreError(f"a message with the id{named} is in the queue already")
+    ids = iter(rows)
+    return [_claimed(new, [next(ids)[0] for _ in new.entries]) for new, _, _ in those]
 
 
-def _put(work: Work, new: NewMessage, now: float) -> list[int]:
+def _message(new: NewMessage, number: int, last: bytes) -> tuple[Any, ...]:
+    row = message_row(new.message)
+    return (*row[:-1], storable(row[-1]), number * PART + len(last))
+
+
+def _entries(new: NewMessage, now: float) -> Iterator[tuple[Any, ...]]:
     message, lease = new.message, new.lease
-    number, last = put_all_but_last(work, message.id, new.content)
-    row = message_row(message)
-    values = (
-        *(*row[:-1], storable(row[-1]), number * PART + len(last)),
-        *(message.id, number, last),
-        *(message.id, message.received),
-        *((lease.until, lease.owner) if lease else (now, None)),
-        [storable(entry.destination) for entry in new.entries],
-        [entry.delivery.value for entry in new.entries],
-        [indices_text(entry.indices) for entry in new.entries],
-        [_recipients(new, entry.indices) for entry in new.entries],
-    )
-    return [row[0] for row in work.rows(_ADD, values)]
-
-
-def _recipients(new: NewMessage, indices: tuple[int, ...]) -> str:
-    return searchable([each.address for each in of_indices(new.message.envelope, indices)])
+    due, owner = (lease.until, lease.owner) if lease else (now, None)
+    for entry in new.entries:
+        recipients = of_indices(message.envelope, entry.indices)
+        yield (
+            *(message.id, message.received, storable(entry.destination), entry.delivery.value),
+            *(due, owner, indices_text(entry.indices)),
+            searchable([each.address for each in recipients]),
+        )
 
 
 def _claimed(new: NewMessage, ids: list[int]) -> list[Claimed]:
+    if new.lease is None:
+        return []
     message = new.message
     recipients = message.envelope.recipients
     return [

@@ -131,18 +131,27 @@ class Connections:
         """Where the database is, for people."""
         return self._address.place
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether no new call is taken."""
+        return self._closed is not None
+
     def run(
         self, function: Callable[Concatenate[Work, P], T], *args: P.args, **keys: P.kwargs
     ) -> "Deferred[T]":
         """What ``function`` gives, which is called with the arguments in a thread."""
-        if self._closed is not None:
-            return fail(StoreUnavailableError(f"{self.place}: closed"))
+        if self.is_closed:
+            return self.refuse()
         return self.run_also(function, *args, **keys)
+
+    def refuse(self) -> "Deferred[Any]":
+        """The answer of what is closed."""
+        return fail(StoreUnavailableError(f"{self.place}: closed"))
 
     def run_also(
         self, function: Callable[Concatenate[Work, P], T], *args: P.args, **keys: P.kwargs
     ) -> "Deferred[T]":
-        """The same for what belongs to a call whose result is just being handed over."""
+        """The same for what was begun before it was closed."""
         refusal = self._outage.refusal
         if refusal is not None and not self._threads.has_connection:
             return fail(StoreUnavailableError(refusal))

@@ -9,7 +9,7 @@ from typing import Any
 
 from attrs import frozen
 
-from smtpforward.outbound.entry import Attempt, Result, State
+from smtpforward.outbound.entry import Attempt, RecipientResult, Result, State
 from smtpforward.outbound.store.postgresql.adding import add
 from smtpforward.outbound.store.postgresql.connections import Work
 from smtpforward.outbound.store.postgresql.faults import reading
@@ -30,11 +30,13 @@ from smtpforward.outbound.store.rows import (
 HISTORY = 50  # attempts that are kept of each entry
 
 # What is settled stays so, and no entry comes to a message: who sees no other one is the last.
-_REMOVE_AT_ONCE = """
-DELETE FROM message USING entry
-WHERE message.id = %s AND entry.id = %s AND entry.message = message.id AND queued = %s
-AND NOT EXISTS (SELECT FROM entry AS other
+_REMOVE = """
+DELETE FROM message USING entry, unnest(%s::text[], %s::int8[], %s::text[])
+    AS settled (message, entry, queued)
+WHERE message.id = settled.message AND entry.id = settled.entry AND entry.message = message.id
+AND entry.queued = settled.queued AND NOT EXISTS (SELECT FROM entry AS other
     WHERE other.message = message.id AND other.id <> entry.id AND other.due IS NOT NULL)
+RETURNING entry.id
 """
 _LOCK = "SELECT envelope FROM message WHERE id = %s FOR UPDATE"
 _ENTRY = """
@@ -93,21 +95,38 @@ class _Entry:
     known: bool
 
 
+def is_plain(result: Result) -> bool:
+    """Whether nothing is to be kept of it, if it ends its message: as nearly every one does."""
+    settled = all(each.state is not State.QUEUED for each in result.attempt.results)
+    return settled and not result.notices
+
+
+def record_all(work: Work, results: Sequence[Result], now: float) -> list[None]:
+    """Record plain results."""
+    # In one order, so that nobody waits for one who waits for them.
+    rows = sorted(
+        (result.message, result.entry, indices_text(each.index for each in _in_order(result)))
+        for result in results
+    )
+    removed = {
+        row[0] for row in work.rows(_REMOVE, [list(column) for column in zip(*rows, strict=True)])
+    }
+    for result in results:
+        if result.entry not in removed:
+            record(work, result, now)
+    return [None] * len(results)
+
+
+def _in_order(result: Result) -> list[RecipientResult]:
+    return sorted(result.attempt.results, key=lambda each: each.index)
+
+
 def record(work: Work, result: Result, now: float) -> None:
     """See :meth:`smtpforward.interfaces.IQueueStore.record`."""
-    settled = all(each.state is not State.QUEUED for each in result.attempt.results)
-    if settled and not result.notices and _remove_at_once(work, result):
-        return
     with work.connection.pipeline(), work.connection.transaction():
         entry = _entry(work, result)
         if entry is not None:
             _record(work, result, entry, now)
-
-
-def _remove_at_once(work: Work, result: Result) -> bool:
-    """Nearly every message has one entry, and its result is its end."""
-    queued = indices_text(sorted(each.index for each in result.attempt.results))
-    return work.do(_REMOVE_AT_ONCE, (result.message, result.entry, queued)) > 0
 
 
 def _entry(work: Work, result: Result) -> _Entry | None:

@@ -12,6 +12,7 @@ then brings its message again: there may be two, never none.
 import secrets
 import tempfile
 from collections.abc import Callable, Collection, Generator, Sequence
+from operator import itemgetter
 from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred, inlineCallbacks
@@ -44,14 +45,18 @@ from smtpforward.outbound.store.postgresql.address import Address
 from smtpforward.outbound.store.postgresql.clock import DatabaseClock
 from smtpforward.outbound.store.postgresql.connections import Connections, Work
 from smtpforward.outbound.store.postgresql.listening import Listener, Notifier
+from smtpforward.outbound.store.postgresql.together import Together
 
 T = TypeVar("T")
 CONNECTIONS = 8
 PATIENCE = 15.0  # seconds
+SMALL = 65536  # bytes of a message that is put in together with others
 SPOOL_AFTER = 1048576  # bytes
 FSYNC = "the queue's database runs with fsync=off: when its host fails, accepted mail is lost"
 
 _log = Logger()
+
+_Small = tuple[NewMessage, int, bytes]
 
 
 @implementer(IQueueStore)
@@ -85,6 +90,8 @@ class PostgreSQLStore:
         name = secrets.token_hex(8)
         self._notifier = Notifier(self._connections, reactor, name)
         self._listener = Listener(self._connections, reactor, name)
+        self._adding = Together(self._add_all, self._add_alone)
+        self._recording = Together(self._record_all, self._record_alone)
 
     def __repr__(self) -> str:
         return f"<PostgreSQLStore {self._connections.place}>"
@@ -108,7 +115,13 @@ class PostgreSQLStore:
         self._listener.watch(changed)
 
     def add(self, new: NewMessage) -> "Deferred[list[Claimed]]":
-        added = self._connections.run(adding.add, new, self.now())
+        if self._connections.is_closed:
+            return self._connections.refuse()
+        if len(new.content.prefix) + new.content.size <= SMALL and not new.content.spooled:
+            # Read now: who cancels may close it.
+            added = self._adding.do((new, 0, b"".join(new.content.wire())))
+        else:
+            added = self._connections.run(adding.add, new, self.now())
         return added if new.lease else added.addCallback(self._say)
 
     def due(self, most: int, but: Collection[str]) -> "Deferred[list[str]]":
@@ -128,6 +141,10 @@ class PostgreSQLStore:
         return given.addCallback(self._say)
 
     def record(self, result: Result) -> "Deferred[None]":
+        if self._connections.is_closed:
+            return self._connections.refuse()
+        if results.is_plain(result):
+            return self._recording.do(result)
         recorded = self._connections.run(results.record, result, self.now())
         return recorded.addCallback(self._say) if result.notices else recorded
 
@@ -151,6 +168,18 @@ class PostgreSQLStore:
 
     def stats(self, most: int) -> "Deferred[Stats]":
         return self._connections.run(looking.stats, most, self.now())
+
+    def _add_all(self, those: "list[_Small]") -> "Deferred[list[list[Claimed]]]":
+        return self._connections.run_also(adding.add_all, those, self.now())
+
+    def _add_alone(self, small: "_Small") -> "Deferred[list[Claimed]]":
+        return self._add_all([small]).addCallback(itemgetter(0))
+
+    def _record_all(self, those: list[Result]) -> "Deferred[list[None]]":
+        return self._connections.run_also(results.record_all, those, self.now())
+
+    def _record_alone(self, result: Result) -> "Deferred[None]":
+        return self._record_all([result]).addCallback(itemgetter(0))
 
     def _say(self, result: T) -> T:
         self._notifier.say()

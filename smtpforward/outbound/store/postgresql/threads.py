@@ -28,11 +28,14 @@ from smtpforward.outbound.store.postgresql.outage import Outage
 Connection = psycopg.Connection[tuple[Any, ...]]
 
 # What must be so, whatever the role's own settings are. A server without patience ends what a
-# gateway that has lost its way to it has left open; what has fired must be on disk.
+# gateway that has lost its way to it has left open; what has fired is on disk. A queue is empty
+# now and long soon after: what the planner knows of it is out of date, and the indexes are right.
 SESSION = """
 SELECT set_config('statement_timeout', %(patience)s, false),
     set_config('idle_in_transaction_session_timeout', %(patience)s, false),
     set_config('default_transaction_isolation', 'read committed', false),
+    set_config('enable_seqscan', 'off', false), set_config('enable_bitmapscan', 'off', false),
+    set_config('jit', 'off', false),
     set_config('synchronous_commit', CASE current_setting('synchronous_commit')
         WHEN 'off' THEN 'on' ELSE current_setting('synchronous_commit') END, false)
 """

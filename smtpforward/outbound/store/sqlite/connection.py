@@ -6,8 +6,7 @@ operations that wait, runs them in one transaction, commits once, and tells the 
 Failure policy: where one of several operations or their commit fails, all is rolled back, and each
 is done again in a transaction of its own, so that the one at fault takes no other along; so is one
 for which a full disk has room in the second attempt. Therefore an operation changes nothing but the
-database. Where no transaction can even begin, all fail. Then
-the thread goes on with what comes next.
+database. Where no transaction can even begin, all fail. Then it goes on with what comes next.
 """
 
 import contextlib
