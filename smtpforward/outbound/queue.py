@@ -245,7 +245,7 @@ class OutboundQueue:
         self, claimed: Claimed, instead: Reply | None, content: Content | None = None
     ) -> None:
         attempt: Deferred[Any] = Deferred.fromCoroutine(
-            self._attempts.make(claimed, content, instead)
+            self._attempts.make(claimed, content or claimed.content, instead)
         )
         self._running.add(attempt)
         attempt.addErrback(self._failed, claimed)
