@@ -131,6 +131,7 @@ class GoodTests(OutboundCase):
         """Each key reaches its place."""
         text = (
             "store=sqlite:q.sqlite3\ndisabled=true\nconcurrency_max=7\npool_concurrency_max=3\n"
+            "lease=20\n"
             "temp_fail_intervals=1m\ndelay_notice=30m\nalways_split=true\nreceived_header=by us\n"
             "local_mx_ok=yes\ninet_prefer=v6\nnameservers=192.0.2.53\nmx_port=2525\n"
             "bind=192.0.2.9\nbind_helo=out.example\nenable_tls=required\nconnect_timeout=1\n"
@@ -146,6 +147,7 @@ class GoodTests(OutboundCase):
                 disabled=True,
                 concurrency_max=7,
                 pool_concurrency_max=3,
+                lease=20.0,
                 intervals=(60.0,),
                 delay_notice=1800.0,
                 always_split=True,
@@ -229,6 +231,7 @@ class WrongTests(OutboundCase):
             *("maxTempFailures=0", "maxTempFailures=18", "delay_notice=4", "delay_notice=none"),
             *("received_header=(x", "received_header=a\\b", "received_header=ü"),
             *("concurrency_max=0", "pool_concurrency_max=-1", "inet_prefer=v5", "mx_port=0"),
+            *("lease=9", "lease=3601", "lease=5m"),
             *("nameservers=dns.example", "nameservers=192.0.2.1:0", "nameservers=[192.0.2.1"),
             *("smart_host=a b", "smart_host=a.example:x", "smart_host=a,b", "bind=a.example"),
             *("enable_tls=maybe", "disabled=perhaps", "timeout=0", "received_header=" + "x" * 201),

@@ -25,6 +25,7 @@ STORE, STORE_FILE = "store", "store_file"
 AS_THEY_ARE = (
     *("disabled", "concurrency_max", "delay_notice", "always_split", "received_header"),
     "local_mx_ok",
+    "lease",
 )
 WITHOUT_EFFECT = (
     "{} has no effect: no route leads to the queue, it sets no store, and there is no {}"

@@ -213,7 +213,7 @@ class Attempts:
             hop,
             self._clock.seconds() + hop.timeouts.forward,
             atomic=False,
-            may_send=self._leases.holder(claimed.id),
+            may_send=self._leases.leave_for(claimed.id),
         )
 
     # -- what came of it
