@@ -17,10 +17,11 @@ from smtpforward.outbound.errors import StoreFullError, StoreUnavailableError
 from smtpforward.outbound.queue import OPEN_AGAIN
 from smtpforward.outbound.unroutable import no_such_domain
 from tests.peers.wait import until
-from tests.queuesupport import BEGAN, BUSY, DONE, NO_USER, QueueCase, queueing
+from tests.queuesupport import BEGAN, BUSY, DONE, MESSAGE, NO_USER, QueueCase, queueing
 from tests.support import next_hop, settings
 
 HOUR = 3600.0
+LARGE = MESSAGE + b"x" * 70_000 + b"\r\n"  # does not come with its claim
 SIX = (60.0, 300.0, 300.0, HOUR, HOUR, HOUR)  # 1m, 5m*2, 1h*3
 
 
@@ -269,6 +270,21 @@ class ScheduleTests(QueueCase):
         await self.advance_to(60.0)
         await self.settled()
         self.assertEqual(self.hosts.recipients[2:], [["c@example.org"]])
+
+    async def test_cannot_be_read_now(self) -> None:
+        """What the store cannot give now is attempted soon, and counts for nothing."""
+        queue = await self.start(disabled=True, intervals=())
+        await self.put("b@example.com", data=LARGE)
+        store, content = queue.store, queue.store.content
+        failures = [StoreUnavailableError("away"), StoreFullError("full")]
+        self.patch(store, "content", lambda m: _failing(failures.pop()) if failures else content(m))
+        outbound = attrs.evolve(queue.settings.outbound, disabled=False)  # type: ignore[arg-type]
+        queue.adopt(attrs.evolve(queue.settings, outbound=outbound))
+        for at in (5.0, 10.0):
+            await self.settled(1)
+            await self.advance_to(at)
+        await self.settled()
+        self.assertEqual(self.hosts.times, [10.0])
 
     async def test_not_an_attempt(self) -> None:
         """That no connection was free counts for nothing."""

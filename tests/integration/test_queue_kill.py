@@ -31,7 +31,7 @@ from tests.peers.takers import Takers
 from tests.peers.wait import until
 
 KILLS = 100 if full_size() else 6
-MOST = 60  # messages, or transactions, that a life lasts
+MOST = 150 if full_size() else 60  # messages, or transactions, that a life lasts
 BOTH, ACCEPTING, DELIVERING, STARTING = "both", "accepting", "delivering", "starting"
 WORKER_KILLS = 20 if full_size() else 4
 STARTED = re.compile(r"worker (\d): process (\d+)")

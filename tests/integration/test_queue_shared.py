@@ -20,6 +20,7 @@ from tests.integration.queuing import (
 from tests.peers.case import full_size
 from tests.peers.ports import free_port
 from tests.peers.queueload import QueueLoad
+from tests.peers.script import Held
 from tests.peers.takers import Takers
 from tests.peers.wait import until
 
@@ -30,6 +31,8 @@ REFUSED = 16  # senders that are told to come later, before the database comes b
 BOUNDED = 16.0
 DEADLINE = 500.0 if full_size() else 60.0
 KILLED = 1
+CUTS = 60 if full_size() else 12
+CUT = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'queue'"
 QUIT_TIME = 10.0  # of the service
 SPARE = 3.0
 
@@ -118,6 +121,68 @@ class QueueSharedTests(SharedCase):
         self.assertEqual(set(ports) - {ports[KILLED]}, served)
         # Who was with the one that was killed has no answer.
         self.assertLessEqual(len(load.unanswered()), 8)
+
+
+class QueueFrozenTests(SharedCase):
+    """A gateway that stands still for longer than its leases, and goes on then."""
+
+    timeout = 120
+
+    async def test_sends_nothing(self) -> None:
+        """What another has delivered meanwhile it does not send, nor record as failed."""
+        server, ports = await self.postgresql(), [free_port(), free_port()]
+        takers, load = self.takers(), self.queue_load(*ports)
+        frozen, other = [
+            await self.queueing(port, server.address, takers, life)
+            for life, port in enumerate(ports)
+        ]
+        load.resume(ports[0])
+        await self.until_queued(load, 50)
+        held = takers.before_data = Held(b"")
+        await until(lambda: held.waiting >= 5, lambda: f"{held.waiting}", 30)
+        load.pause(ports[0])
+        frozen.signal(signal.SIGSTOP)
+        self.addCleanup(frozen.signal, signal.SIGCONT)
+        stopped = time.monotonic()
+        takers.before_data = b""
+        held.release()
+        # Its senders wait for it; others go to the other one.
+        load.resume(ports[1])
+        await self.until_empty(server.address, 60, other.output)
+        frozen.signal(signal.SIGCONT)
+        load.resume(ports[0])
+        await self.until_queued(load, len(load.taken()) + 50)
+        await load.stop()
+        await self.until_empty(server.address, 60, frozen.output)
+        self.assertEqual([], faults(load, takers), account(load, takers))
+        for earlier, later in repeats(takers):
+            # What had left it before, and was not recorded.
+            self.assertEqual((source(0), source(1)), (earlier.source, later.source))
+            self.assertLess(earlier.at, stopped + 1.0)
+        self.assertIn("nothing was sent", frozen.output())
+
+
+class QueueCutTests(SharedCase):
+    """The database ends connections again and again, as an administrator may."""
+
+    timeout = 120
+
+    async def test_connections_cut(self) -> None:
+        """What nobody knows to have been committed is recorded again, and nothing comes twice."""
+        server, port = await self.postgresql(), free_port()
+        takers, load = self.takers(), self.queue_load(port)
+        gateway = await self.queueing(port, server.address, takers)
+        load.resume()
+        for _ in range(CUTS):
+            await self.until_queued(load, len(load.taken()) + 10)
+            server.sql(CUT, "postgres")
+        await self.until_queued(load, len(load.taken()) + 50)
+        await load.stop()
+        await self.until_empty(server.address, 60, gateway.output)
+        self.assertEqual([], faults(load, takers), account(load, takers))
+        self.assertEqual([], repeats(takers))
+        self.assertLessEqual(set(load.codes()), {250, 451})
+        self.assertNotIn("Traceback", gateway.output())
 
 
 class QueueAwayTests(SharedCase):

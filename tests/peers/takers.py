@@ -22,7 +22,7 @@ from tests.peers.mailings import (
     fate,
     number_of,
 )
-from tests.peers.script import END_OF_DATA, STANDARD, TAKEN, Script, Step
+from tests.peers.script import END_OF_DATA, GO_AHEAD, STANDARD, TAKEN, Script, Step
 
 RECEIVED = re.compile(rb"(?:Received: [^\r\n]*\r\n(?:[ \t][^\r\n]*\r\n)*)*")
 FINAL = re.compile(rb"^Final-Recipient: rfc822; *([^\r\n]+)", re.MULTILINE | re.IGNORECASE)
@@ -55,15 +55,17 @@ class Takers:
     :param large: see :class:`~tests.peers.mailings.Mailing`.
     :ivar taken: in order. ``wrong``: what was not as it was sent, or not for whom it came to.
     :ivar before_reply: played before the reply to a dot: nothing, or what a test puts there.
+    :ivar before_data: the same before the reply to DATA.
     """
 
     def __init__(self, count: int = 3, large: int = 200_000) -> None:
         self.taken: list[Taken] = []
         self.wrong: list[str] = []
         self.before_reply: Step = b""
+        self.before_data: Step = b""
         self._large = large
         self._deferred: set[object] = set()
-        script = Script(replies={"RCPT": self._rcpt, END_OF_DATA: self._dot})
+        script = Script(replies={"RCPT": self._rcpt, "DATA": self._data, END_OF_DATA: self._dot})
         self.backends = [ScriptedBackend(script) for _ in range(count)]
 
     def __repr__(self) -> str:
@@ -94,6 +96,9 @@ class Takers:
         if fate(address) == LATER and self._for_the_first_time(address):
             return FULL
         return STANDARD["RCPT"]
+
+    def _data(self, conversation: Conversation, _: bytes) -> Step:
+        return (self.before_data, GO_AHEAD)
 
     def _dot(self, conversation: Conversation, _: bytes) -> Step:
         message = conversation.messages.pop()
