@@ -130,8 +130,15 @@ class QueueDiskFullTests(QueueCase):
         disk.fill()
         held.release()
         await self.until_answered(load, 452, ENOUGH)
+        # Where the log of the database has room left, it takes them all the same.
+        due = load.expected()
         await until(
-            lambda: "cannot be recorded yet" in gateway.output(), "a result that waits", DEADLINE
+            lambda: (
+                "cannot be recorded yet" in gateway.output()
+                or due <= {*takers.delivered(), *takers.bounced()}
+            ),
+            "results that wait, or none that is owed",
+            DEADLINE,
         )
         disk.clear()
         await self.until_answered(load, 250, ENOUGH)
