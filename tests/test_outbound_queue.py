@@ -352,7 +352,7 @@ class BackoffTests(QueueCase):
         self.assertEqual(self.hosts.jobs[-1][1].next_hop.servers[0].host, "smart.test")
 
     async def test_set_up(self) -> None:
-        """A host of the settings that does not let us in is an error; an MX host's affair is none."""
+        """A host of the settings that does not let us in is an error; an MX host is none."""
         said: list[str] = []
         observer: Callable[[Any], None] = lambda event: said.append(formatEvent(event))  # noqa: E731
         globalLogPublisher.addObserver(observer)

@@ -151,7 +151,7 @@ class Turns:
             elif taking := self._begin_turns():
                 for done, what in await DeferredList(taking, consumeErrors=True):
                     if not done:
-                        raise cast(Failure, what).value
+                        cast(Failure, what).raiseException()
             else:
                 break
         if self._more:
