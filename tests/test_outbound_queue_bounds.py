@@ -74,7 +74,7 @@ class TakingTests(QueueCase):
         refused = self.queue.deliver(self.job("b@example.com"))
         self.patch(self.queue.store, "add", add)
         await self.put("c@example.com")
-        await until(lambda: self.queue.idle, "it waits")
+        await until(lambda: self.queue.destinations.ready and self.queue.idle, "it waits")
         self.assertEqual(self.hosts.jobs, [])
         adding.errback(StoreUnavailableError("away"))
         self.assertTrue(self.queue._turns.busy)
