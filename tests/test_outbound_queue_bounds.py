@@ -12,13 +12,24 @@ from smtpforward.config.settings import Limits
 from smtpforward.content import Content
 from smtpforward.job import Event
 from smtpforward.outbound.errors import StoreUnavailableError
+from smtpforward.outbound.queue import OPEN_AGAIN
 from tests.peers.wait import until
-from tests.queuesupport import MESSAGE, QueueCase
+from tests.queuesupport import MESSAGE, QueueCase, queueing
 from tests.support import settings
 
 
 class TakingTests(QueueCase):
     """A message comes in."""
+
+    async def test_one_that_does_not_deliver(self) -> None:
+        """A process that only takes mail attempts none, whatever its settings become."""
+        self.queue = self.make(queueing(), delivers=False)
+        self.queue.start()
+        await until(lambda: self.queue._opened, "the store is open")
+        await self.put("b@example.com")
+        self.queue.adopt(queueing(concurrency_max=7))
+        self.assertTrue(self.queue.idle)
+        self.assertEqual((self.hosts.jobs, len(await self.listed())), ([], 1))
 
     async def test_no_descriptor(self) -> None:
         """A message whose file cannot be opened once more is refused for a time."""
@@ -83,8 +94,85 @@ class TakingTests(QueueCase):
         self.assertEqual(self.hosts.recipients, [["c@example.com"]])
 
 
+class UnforeseenTests(QueueCase):
+    """What nobody thought of."""
+
+    async def test_open(self) -> None:
+        """A store that fails to open in an unforeseen way is tried again, too."""
+        self.queue = self.make(queueing())
+        opened, failing = self.queue.store.open, Deferred[Any]()
+        self.patch(self.queue.store, "open", lambda owner: failing)
+        self.queue.start()
+        self.patch(self.queue.store, "open", opened)
+        failing.errback(ZeroDivisionError())
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        self.clock.advance(OPEN_AGAIN)
+        await until(lambda: self.queue._opened, "the store is open")
+
+    async def test_add(self) -> None:
+        """A fault in the store is the edge's to answer; no slot and no byte is lost."""
+        await self.start()
+        self.patch(self.queue.store, "add", lambda new: _failing(ZeroDivisionError()))
+        with self.assertRaises(ZeroDivisionError):
+            await self.put("b@example.com")
+        self.assertEqual((self.queue.destinations.active, self.queue._writing), (0, 0))
+
+    async def test_add_that_nobody_waits_for(self) -> None:
+        """The same where the client has gone."""
+        await self.start()
+        adding: Deferred[Any] = Deferred()
+        self.patch(self.queue.store, "add", lambda new: adding)
+        gone = self.queue.deliver(self.job("b@example.com"))
+        gone.addErrback(lambda failure: None)
+        gone.cancel()
+        adding.errback(ZeroDivisionError())
+        self.assertEqual((self.queue.destinations.active, self.queue._writing), (0, 0))
+
+    async def test_attempt(self) -> None:
+        """An attempt that fails leaves its entry to the lease, and no slot is lost."""
+        await self.start()
+        self.patch(self.queue, "_attempts", _Failing())
+        await self.put("b@example.com")
+        await until(lambda: not self.queue.destinations.active, "the attempt has ended")
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        self.assertEqual(len(self.queue._leases), 0)
+        self.assertTrue(all(entry.leased for entry in await self.listed()))
+
+    async def test_no_descriptor_for_the_attempt(self) -> None:
+        """A message that cannot be copied for its attempt is read from the store."""
+        await self.start()
+        copies, copy = [0], Content.copy
+
+        def second_fails(content: Content) -> Content:
+            copies[0] += 1
+            return copy(content) if copies[0] == 1 else _no_descriptor(content)
+
+        self.patch(Content, "copy", second_fails)
+        self.assertIs((await self.put("b@example.com")).event, Event.ACCEPTED)
+        await self.settled()
+        self.assertTrue(self.hosts.messages[0].endswith(MESSAGE))
+        self.assertEqual(copies, [2])
+
+
 class EndTests(QueueCase):
     """The gateway stops."""
+
+    async def test_while_it_cannot_be_opened(self) -> None:
+        """A store that is to be opened again later is left alone, or that fails after that."""
+        self.queue = self.make(queueing())
+        failing = [Deferred[Any](), Deferred[Any]()]
+        self.patch(self.queue.store, "open", lambda owner: failing[0])
+        self.queue.start()
+        failing.pop(0).errback(StoreUnavailableError("locked"))
+        await self.queue.end()
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        self.queue = self.make(queueing())
+        self.patch(self.queue.store, "open", lambda owner: failing[0])
+        self.queue.start()
+        ending = self.queue.end()
+        failing[0].errback(StoreUnavailableError("locked"))
+        await ending
+        self.assertEqual(self.clock.getDelayedCalls(), [])
 
     async def test_waited_for_no_longer(self) -> None:
         """Who waits for the end no longer breaks nothing off that is being written."""
@@ -126,6 +214,19 @@ class EndTests(QueueCase):
         self.assertEqual((self.hosts.jobs, queue.destinations.active), ([], 0))
         await self.start()
         await self.settled()
+
+
+class _Failing:
+    """Attempts that fail."""
+
+    async def make(self, *_: Any) -> Any:
+        raise ZeroDivisionError
+
+
+def _failing(error: Exception) -> Deferred[Any]:
+    failing: Deferred[Any] = Deferred()
+    failing.errback(error)
+    return failing
 
 
 def _no_descriptor(content: Content) -> Content:
