@@ -11,7 +11,13 @@ from hypothesis.stateful import (
 from twisted.trial.unittest import SynchronousTestCase
 
 from smtpforward.outbound import destinations, turns
-from smtpforward.outbound.turns import AFTER_ERROR, DEFER_AT_ONCE, LEAST_WAIT, LOOK_AGAIN
+from smtpforward.outbound.turns import (
+    AFTER_ERROR,
+    DEFER_AT_ONCE,
+    LEAST_WAIT,
+    LOOK_AGAIN,
+    TURNS_AT_ONCE,
+)
 from tests.clientsupport import run_machine
 from tests.turnssupport import BEGAN, DEAD, Queue
 
@@ -166,6 +172,17 @@ class FairnessTests(SynchronousTestCase):
             queue.end(queue.running[0])
             queue.store.answer_all()
         self.assertEqual(queue.destinations, ["a", "b"] * 4)
+
+    def test_very_many(self) -> None:
+        """Many destinations have their turn together, some at a time, and none waits for long."""
+        queue = Queue(total=100)
+        for number in range(50):
+            queue.store.put(f"{number}.example", number - 100.0)
+        queue.turns.look()
+        queue.store.answer()
+        self.assertEqual(len(queue.store.calls), TURNS_AT_ONCE)
+        queue.store.answer_all()
+        self.assertEqual(queue.destinations, [f"{number}.example" for number in range(50)])
 
     def test_never_without_mail(self) -> None:
         """Those that always have mail do not keep out what falls due meanwhile."""

@@ -2,18 +2,20 @@
 
 Failure policy: what happened is recorded again and again until it is, so that no recipient gets the
 message twice for want of a record; a process that dies in between makes a duplicate, never a loss.
-A message that cannot be read counts as an attempt that failed for a time. What is not foreseen is
-logged and leaves the entry to the end of its lease.
+What the store was asked is never broken off. A message that cannot be read, and what is not
+foreseen in a hand-over, count as an attempt that failed for a time. Whose sender cannot be told of
+a failure stays in the queue.
 """
 
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from attrs import frozen
+from attrs import evolve, frozen
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
+from smtpforward import answers
 from smtpforward.config.settings import Outbound, Settings
 from smtpforward.content import Content
 from smtpforward.envelope import Client, Envelope, Recipient
@@ -33,7 +35,9 @@ SOON = 60.0  # after what was no attempt
 STORE_AGAIN = 5.0  # after what the store could not give
 SLOWEST_RECORD = 30.0
 ITSELF = Client("127.0.0.1", 0)  # who brings what is queued
+MUCH_LATER = 3600.0  # where an operator has to look
 UNREADABLE = Reply(451, (b"4.3.0 the queued message cannot be read, try again later",))
+BROKEN_OFF = Reply(451, (b"4.3.2 not attempted: the gateway ended",))
 Indexed = tuple[int, Recipient]
 
 
@@ -44,12 +48,14 @@ class HandedOver:
     :ivar fates: one for each recipient. ``counted``: whether the schedule counts it.
     :ivar unreachable: why, where the destination itself could not be reached. ``reached``: whether
         it was; neither is true where nothing was tried.
+    :ivar broken_off: whether the gateway has to end, and has not tried all.
     """
 
     fates: Sequence[Fate]
     counted: bool
     unreachable: Reply | None = None
     reached: bool = False
+    broken_off: bool = False
 
 
 @frozen
@@ -119,38 +125,52 @@ class Attempts:
         except KeyError:
             self.log.info("id={id}: is no longer in the queue", id=claimed.message.id)
             return NOTHING
-        except (StoreError, CancelledError) as error:
-            return await self._give_back(claimed, error)
+        except CancelledError:
+            return await self._give_back(claimed, self._store.now())
+        except StoreError as error:
+            self.log.error("id={id}: {why}", id=claimed.message.id, why=str(error))
+            return await self._give_back(claimed, self._store.now() + STORE_AGAIN)
         try:
             handed = await self._what_comes_of(claimed, content, instead)
             self._told(claimed, handed)
             return await self._conclude(claimed, handed, content, self._clock.seconds() - began)
-        except CancelledError as error:
-            return await self._give_back(claimed, error)
+        except CancelledError:
+            return await self._give_back(claimed, self._store.now())
         finally:
             if content is not None:
                 content.close()
 
+    async def leave(self, claimed: Claimed, content: Content | None = None) -> After:
+        """No attempt, because the gateway ends; ``content`` is closed."""
+        if content is not None:
+            content.close()
+        return await self._give_back(claimed, self._store.now())
+
     async def _read(self, claimed: Claimed) -> Content | None:
         """The message, or ``None`` where that needs an operator."""
+        reading: Deferred[Content] = self._store.content(claimed.message.id)
         try:
-            content: Content = await self._store.content(claimed.message.id)
+            await _end_of(reading)
+        except CancelledError:
+            # It comes all the same, perhaps with a descriptor.
+            reading.addCallbacks(Content.close, lambda failure: None)
+            raise
+        try:
+            return await reading
         except (StoreDamagedError, OSError) as error:
             self.log.error("id={id}: {why}", id=claimed.message.id, why=str(error))
             return None
-        return content
 
-    async def _give_back(self, claimed: Claimed, why: Exception) -> After:
-        """Nothing was sent: whoever comes next attempts it, or we do, a little later."""
-        due: float = self._store.now()
-        if isinstance(why, StoreError):
-            due += STORE_AGAIN
-            self.log.error("id={id}: {why}", id=claimed.message.id, why=str(why))
+    async def _give_back(self, claimed: Claimed, due: float) -> After:
+        """Nothing was sent: whoever comes first attempts it, from ``due`` on."""
         try:
             await self._store.give_back((claimed.id,), self._leases.owner, due)
         except StoreError as error:
             # The lease ends by itself.
             self.log.warn("id={id}: {why}", id=claimed.message.id, why=str(error))
+            return NOTHING
+        except CancelledError:
+            # The store does it all the same.
             return NOTHING
         return After(due)
 
@@ -160,18 +180,41 @@ class Attempts:
         self, claimed: Claimed, content: Content | None, instead: Reply | None
     ) -> HandedOver:
         if content is None:
-            return _for_all(claimed, UNREADABLE)
+            return _for_all(claimed.recipients, UNREADABLE)
         if instead is not None:
-            return _for_all(claimed, instead)
-        parts = []
+            return _for_all(claimed.recipients, instead)
+        parts: list[HandedOver] = []
         for where, group in self._by_place(claimed).items():
-            parts.append(await self._hand_to(where, group, claimed, content))
+            parts.append(await self._part(where, group, claimed, content, parts))
         return HandedOver(
             [fate for part in parts for fate in part.fates],
             any(part.counted for part in parts),
-            next((part.unreachable for part in parts if part.unreachable), None),
+            _unreachable(parts),
             any(part.reached for part in parts),
+            any(part.broken_off for part in parts),
         )
+
+    async def _part(
+        self,
+        where: Place,
+        group: Sequence[Indexed],
+        claimed: Claimed,
+        content: Content,
+        before: Sequence[HandedOver],
+    ) -> HandedOver:
+        """What came of the hand-over to one place, after those to others."""
+        if any(part.broken_off for part in before):
+            return _not_tried(group)
+        try:
+            return await self._hand_to(where, group, claimed, content)
+        except CancelledError:
+            if not before:
+                raise
+            # What was handed to others has to be recorded.
+            return _not_tried(group)
+        except Exception:
+            self.log.failure("id={id}: the hand-over failed", id=claimed.message.id)
+            return _for_all(group, answers.LOCAL_FAULT)
 
     def _by_place(self, claimed: Claimed) -> dict[Place, list[Indexed]]:
         """Where its recipients go by the settings of now; most often that is one place."""
@@ -227,9 +270,15 @@ class Attempts:
             due = self._next_due(claimed, handed, at)
             if due is None:
                 fates = results.given_up(fates)
-        report(claimed, fates, at)
-        until = None if due is None else self._last_attempt(claimed, due)
-        made = notices.made_by(self._settings(), claimed, fates, content, at, until)
+        try:
+            report(claimed, fates, at)
+            until = None if due is None else self._last_attempt(claimed, due)
+            made = notices.made_by(self._settings(), claimed, fates, content, at, until)
+        except Exception:
+            # Unrecorded, it would be sent again; recorded as it is, nobody would hear of it.
+            self.log.failure("id={id}: the sender cannot be told", id=claimed.message.id)
+            fates, made = results.kept(fates), notices.Made()
+            due = at + MUCH_LATER if any(fate.state is State.QUEUED for fate in fates) else None
         result = Result(
             claimed.id,
             claimed.message.id,
@@ -241,7 +290,7 @@ class Attempts:
             made.messages,
         )
         try:
-            await self._record(result)
+            await self._record(result, handed.broken_off)
         finally:
             for new in made.messages:
                 new.content.close()
@@ -262,28 +311,64 @@ class Attempts:
         assert outbound is not None, "there is a queue"
         return outbound
 
-    async def _record(self, result: Result) -> None:
+    async def _record(self, result: Result, once: bool) -> None:
         """Until it is.
 
         Broken off, because the gateway has to end, the entry is attempted again by whoever is next:
         that is the only way in which a delivered message is sent twice.
+
+        :param once: it has been broken off already.
+        :raise CancelledError: when it is not recorded.
         """
         wait = 1.0
         while True:
+            recording: Deferred[None] = self._store.record(result)
             try:
-                await self._store.record(result)
+                await _end_of(recording)
+            except CancelledError:
+                once = True
+            try:
+                await recording
                 return
-            except StoreError as error:
-                self.log.error(
-                    "id={id}: the result of an attempt cannot be recorded yet: {why}",
-                    id=result.message,
-                    why=str(error),
-                )
+            except Exception as error:
+                # Also what is not foreseen: it would be sent again and again.
+                self._complain(result, error)
+            if once:
+                raise CancelledError
             await deferLater(self._clock, wait)  # type: ignore[arg-type]
             wait = min(SLOWEST_RECORD, wait * 2)
 
+    def _complain(self, result: Result, error: Exception) -> None:
+        text = "id={id}: the result of an attempt cannot be recorded yet: {why}"
+        if isinstance(error, StoreError):
+            self.log.error(text, id=result.message, why=str(error))
+        else:
+            self.log.failure(text, id=result.message, why=repr(error))
 
-def _for_all(claimed: Claimed, reply: Reply) -> HandedOver:
+
+def _end_of(begun: "Deferred[Any]") -> "Deferred[None]":
+    """Fires when ``begun`` has ended, in whatever way; to cancel it leaves ``begun`` alone."""
+    ended: Deferred[None] = Deferred()
+
+    def tell(result: Any) -> Any:
+        ended.callback(None)
+        return result
+
+    begun.addBoth(tell)
+    return ended
+
+
+def _for_all(group: Sequence[Indexed], reply: Reply, counted: bool = True) -> HandedOver:
     """The same for each recipient, without asking anyone."""
-    fates = [results.not_attempted(index, reply) for index, _ in claimed.recipients]
-    return HandedOver(fates, counted=True)
+    return HandedOver([results.not_attempted(index, reply) for index, _ in group], counted)
+
+
+def _not_tried(group: Sequence[Indexed]) -> HandedOver:
+    return evolve(_for_all(group, BROKEN_OFF, counted=False), broken_off=True)
+
+
+def _unreachable(parts: Sequence[HandedOver]) -> Reply | None:
+    """Why the destination could not be reached, where no part of it was."""
+    if any(part.reached for part in parts):
+        return None
+    return next((part.unreachable for part in parts if part.unreachable), None)

@@ -96,16 +96,18 @@ class Leases:
         self._timer = None
         if not self._until:
             return
-        lease, entries = self.new(), frozenset(self._until)
-        self._renewing = self._store.renew(entries, lease)
+        lease, asked = self.new(), dict(self._until)
+        self._renewing = self._store.renew(frozenset(asked), lease)
         self._renewing.addCallbacks(
-            self._renewed, self._not_renewed, callbackArgs=(entries, lease)
+            self._renewed, self._not_renewed, callbackArgs=(asked, lease)
         ).addErrback(self._failed)
 
-    def _renewed(self, ours: frozenset[int], asked: frozenset[int], lease: Lease) -> None:
-        for entry in asked & self._until.keys():
-            # What is not ours any more must not be sent.
-            self._until[entry] = lease.until if entry in ours else 0.0
+    def _renewed(self, ours: frozenset[int], asked: dict[int, float], lease: Lease) -> None:
+        for entry, until in asked.items():
+            # Another lease of it than the one that was asked for is nobody's answer.
+            if self._until.get(entry) == until:
+                # What is not ours any more must not be sent.
+                self._until[entry] = lease.until if entry in ours else 0.0
         self._again(RENEW_EVERY)
 
     def _not_renewed(self, failure: Failure) -> None:

@@ -75,10 +75,12 @@ class OutboundQueue:
         self._beginning: set[Deferred[Any]] = set()
         # With the entry of each.
         self._running: dict[Deferred[Any], int] = {}
+        self._writing = 0  # bytes of messages that the store is being given
         self._opened = False
         # Who came while the store is opened for the first time; ``None`` when that has ended.
         self._early: list[Deferred[None]] | None = None
         self._ending = False
+        self._broken_off = False
         self._opening: IDelayedCall | None = None
 
     def _outbound(self) -> Outbound:
@@ -145,10 +147,14 @@ class OutboundQueue:
             self._opening = None
         # What the turns had leased by then has begun, and is waited for as well.
         taken = DeferredList([self._turns.stop(), *self._beginning])
-        return taken.addCallback(lambda _: DeferredList([*self._running]))
+        # One of its own: who waits no longer breaks nothing off.
+        ended: Deferred[Any] = Deferred()
+        taken.addCallback(lambda _: DeferredList([*self._running])).addCallback(ended.callback)
+        return ended
 
     def break_off(self) -> "Deferred[Any]":
         """Give back what has not come to its dot; fires when the rest is recorded."""
+        self._broken_off = True
         for attempt, entry in list(self._running.items()):
             if not self._leases.has_left(entry):
                 attempt.cancel()
@@ -174,18 +180,32 @@ class OutboundQueue:
             waiting: Deferred[None] = Deferred()
             self._early.append(waiting)
             return waiting.addCallback(lambda _: self.deliver(job))
-        if not self._opened or self._ending:
-            return succeed(accept.not_taken(job, Event.QUEUE_UNAVAILABLE, "the store is not open"))
-        new = accept.new_message(self.settings, job, self.store.now())
+        if refusal := self._refusal(job):
+            return succeed(accept.not_taken(job, Event.QUEUE_UNAVAILABLE, refusal))
+        try:
+            new = accept.new_message(self.settings, job, self.store.now())
+        except OSError as error:
+            self.log.error("id={id}: cannot be queued: {why}", id=job.id, why=str(error))
+            return succeed(accept.not_taken(job, Event.QUEUE_UNAVAILABLE, str(error)))
         # Cancelled, it is written all the same, and nobody is told.
         result: Deferred[list[Outcome]] = Deferred()
         about = (job, new, result)
+        self._writing += new.message.size
         adding: Deferred[Any] = self._add(new)
         self._beginning.add(adding)
         adding.addCallbacks(self._taken, self._not_taken, callbackArgs=about, errbackArgs=about)
         adding.addErrback(_fault, result)
         adding.addCallback(lambda _: self._beginning.discard(adding))
         return result
+
+    def _refusal(self, job: Job) -> str | None:
+        """Why nothing is taken now, if so."""
+        if not self._opened or self._ending:
+            return "the store is not open"
+        # Clients that do not wait for the answer are counted nowhere else.
+        if self._writing and self._writing + job.content.size > self.settings.limits.memory:
+            return "the store is slow, and too much waits to be written"
+        return None
 
     def _add(self, new: NewMessage) -> "Deferred[list[Claimed]]":
         """Write it, leased where all of it can be attempted at once."""
@@ -220,6 +240,7 @@ class OutboundQueue:
     def _not_begun(self, failure: Failure, wanted: "Counter[str]") -> Failure:
         for destination, number in wanted.items():
             self.destinations.end(destination, number)
+        self._turns.go_on()
         return failure
 
     def _taken(
@@ -229,14 +250,18 @@ class OutboundQueue:
         result.callback(accept.taken(job))
         for entry in claimed:
             self._begin(entry, None, _copy(new.content))
-        new.content.close()
+        self._is_written(new)
         if self._delivers and not claimed:
             self._turns.put_in(entry.destination for entry in new.entries)
+
+    def _is_written(self, new: NewMessage) -> None:
+        self._writing -= new.message.size
+        new.content.close()
 
     def _not_taken(
         self, failure: Failure, job: Job, new: NewMessage, result: "Deferred[Any]"
     ) -> None:
-        new.content.close()
+        self._is_written(new)
         failure.trap(StoreError)
         error: StoreError = failure.value  # type: ignore[assignment]
         self.log.error("id={id}: cannot be queued: {why}", id=job.id, why=str(error))
@@ -247,8 +272,11 @@ class OutboundQueue:
     def _begin(
         self, claimed: Claimed, instead: Reply | None, content: Content | None = None
     ) -> None:
+        content = content or claimed.content
         attempt: Deferred[Any] = Deferred.fromCoroutine(
-            self._attempts.make(claimed, content or claimed.content, instead)
+            self._attempts.leave(claimed, content)
+            if self._broken_off
+            else self._attempts.make(claimed, content, instead)
         )
         self._running[attempt] = claimed.id
         attempt.addErrback(self._failed, claimed)
@@ -257,7 +285,7 @@ class OutboundQueue:
     def _told(self, claimed: Claimed, handed: HandedOver) -> None:
         """What an attempt says of its destination."""
         if handed.unreachable is not None:
-            now = self.store.now()
+            now = self._clock.seconds()
             self.destinations.failed(claimed.destination, handed.unreachable, now)
         elif handed.reached:
             self.destinations.reached(claimed.destination)

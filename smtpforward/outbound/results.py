@@ -90,3 +90,10 @@ def given_up(fates: Sequence[Fate]) -> list[Fate]:
     return [
         evolve(fate, state=State.FAILED) if fate.state is State.QUEUED else fate for fate in fates
     ]
+
+
+def kept(fates: Sequence[Fate]) -> list[Fate]:
+    """The same where a failure cannot be told: what would have failed stays."""
+    return [
+        evolve(fate, state=State.QUEUED) if fate.state is State.FAILED else fate for fate in fates
+    ]
