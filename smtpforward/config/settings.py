@@ -213,6 +213,7 @@ class Outbound:
     :ivar store: ``sqlite:PATH`` or a ``postgresql://`` address, which may hold a password.
     :ivar disabled: whether mail is queued and nothing is delivered.
     :ivar concurrency_max: attempts at once. ``pool_concurrency_max``: to one destination.
+    :ivar lease: seconds after which another gateway on the store takes over what this one has.
     :ivar intervals: seconds from each failed attempt to the next; when they have run out, it is
         the last.
     :ivar delay_notice: seconds after which the sender is told of a delay, if it asked for that.
@@ -230,6 +231,7 @@ class Outbound:
     disabled: bool = False
     concurrency_max: int = 100
     pool_concurrency_max: int = 10
+    lease: float = 300.0
     intervals: tuple[float, ...] = tuple(float(2 ** (n + 5)) for n in range(1, 13))
     delay_notice: float = 14400.0
     always_split: bool = False

@@ -21,7 +21,7 @@ from smtpforward.job import Job, NextHop
 from smtpforward.net.clock import Clock
 from smtpforward.outbound import notices, results, schedule
 from smtpforward.outbound.entry import Attempt, Claimed, Result, State
-from smtpforward.outbound.errors import StoreDamagedError, StoreError, StoreUnavailableError
+from smtpforward.outbound.errors import StoreDamagedError, StoreError
 from smtpforward.outbound.leases import Leases
 from smtpforward.outbound.lines import complain, report
 from smtpforward.outbound.places import Direct, Place, place
@@ -30,6 +30,7 @@ from smtpforward.outbound.unroutable import Unroutable
 from smtpforward.reply import Reply
 
 SOON = 60.0  # after what was no attempt
+STORE_AGAIN = 5.0  # after what the store could not give
 SLOWEST_RECORD = 30.0
 ITSELF = Client("127.0.0.1", 0)  # who brings what is queued
 UNREADABLE = Reply(451, (b"4.3.0 the queued message cannot be read, try again later",))
@@ -118,7 +119,7 @@ class Attempts:
         except KeyError:
             self.log.info("id={id}: is no longer in the queue", id=claimed.message.id)
             return NOTHING
-        except (StoreUnavailableError, CancelledError) as error:
+        except (StoreError, CancelledError) as error:
             return await self._give_back(claimed, error)
         try:
             handed = await self._what_comes_of(claimed, content, instead)
@@ -143,7 +144,7 @@ class Attempts:
         """Nothing was sent: whoever comes next attempts it, or we do, a little later."""
         due: float = self._store.now()
         if isinstance(why, StoreError):
-            due += SOON
+            due += STORE_AGAIN
             self.log.error("id={id}: {why}", id=claimed.message.id, why=str(why))
         try:
             await self._store.give_back((claimed.id,), self._leases.owner, due)
@@ -213,7 +214,7 @@ class Attempts:
             hop,
             self._clock.seconds() + hop.timeouts.forward,
             atomic=False,
-            may_send=self._leases.holder(claimed.id),
+            may_send=self._leases.leave_for(claimed.id),
         )
 
     # -- what came of it

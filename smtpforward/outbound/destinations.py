@@ -17,7 +17,7 @@ from smtpforward.outbound import schedule
 from smtpforward.reply import Reply
 
 MOST_BACKOFFS = 10_000
-MOST_READY = 1000
+MOST_READY = 1000  # beside those that are being attempted
 MOST_REACHED = 10_000
 
 
@@ -34,7 +34,7 @@ class Backoff:
 
 
 class Destinations:
-    """What is known of the destinations; times on the store's clock.
+    """What is known of the destinations; times are monotonic.
 
     :param total: attempts at once. ``each``: of those to one destination.
     """
@@ -96,10 +96,15 @@ class Destinations:
 
         :return: false where there are too many others: it is not kept in mind.
         """
-        if len(self._ready) < MOST_READY or destination in self._ready:
+        if self.may_learn(1) or destination in self._ready:
             self._ready.setdefault(destination)
             return True
         return False
+
+    def may_learn(self, number: int) -> bool:
+        """Whether so many more that have mail that is due would be kept in mind."""
+        # Those that may have no attempt more never keep out all others.
+        return len(self._ready) + number <= MOST_READY + self.total
 
     def has_none_due(self, destination: str) -> None:
         """All that was due is being attempted."""

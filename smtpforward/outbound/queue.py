@@ -64,7 +64,7 @@ class OutboundQueue:
         self._delivers = delivers
         outbound = self._outbound()
         self.destinations = Destinations(outbound.concurrency_max, outbound.pool_concurrency_max)
-        self._leases = Leases(store, self.owner, clock)
+        self._leases = Leases(store, self.owner, clock, lambda: self._outbound().lease)
         self._attempts = Attempts(
             store, self._leases, targets, lambda: self.settings, clock, self._told
         )
@@ -73,7 +73,8 @@ class OutboundQueue:
         )
         # What has to be over before it is known what there is to end.
         self._beginning: set[Deferred[Any]] = set()
-        self._running: set[Deferred[Any]] = set()
+        # With the entry of each.
+        self._running: dict[Deferred[Any], int] = {}
         self._opened = False
         # Who came while the store is opened for the first time; ``None`` when that has ended.
         self._early: list[Deferred[None]] | None = None
@@ -146,13 +147,15 @@ class OutboundQueue:
         taken = DeferredList([self._turns.stop(), *self._beginning])
         return taken.addCallback(lambda _: DeferredList([*self._running]))
 
-    def abort(self) -> "Deferred[Any]":
-        """Break off what has not come to its dot, and close the store."""
-        for attempt in list(self._running):
-            attempt.cancel()
-        return self.end().addCallback(lambda _: self._close())
+    def break_off(self) -> "Deferred[Any]":
+        """Give back what has not come to its dot; fires when the rest is recorded."""
+        for attempt, entry in list(self._running.items()):
+            if not self._leases.has_left(entry):
+                attempt.cancel()
+        return self.end()
 
-    def _close(self) -> "Deferred[Any]":
+    def close(self) -> "Deferred[Any]":
+        """Close the store; what is not recorded by then is attempted again by whoever is next."""
         self._leases.stop()
         opened, self._opened = self._opened, False
         closing: Deferred[Any] = self.store.close() if opened else succeed(None)
@@ -227,7 +230,7 @@ class OutboundQueue:
         for entry in claimed:
             self._begin(entry, None, _copy(new.content))
         new.content.close()
-        if self._delivers:
+        if self._delivers and not claimed:
             self._turns.put_in(entry.destination for entry in new.entries)
 
     def _not_taken(
@@ -247,7 +250,7 @@ class OutboundQueue:
         attempt: Deferred[Any] = Deferred.fromCoroutine(
             self._attempts.make(claimed, content or claimed.content, instead)
         )
-        self._running.add(attempt)
+        self._running[attempt] = claimed.id
         attempt.addErrback(self._failed, claimed)
         attempt.addCallback(self._ended, attempt, claimed)
 
@@ -264,7 +267,7 @@ class OutboundQueue:
         return NOTHING
 
     def _ended(self, after: After, attempt: "Deferred[Any]", claimed: Claimed) -> None:
-        self._running.discard(attempt)
+        self._running.pop(attempt, None)
         self._leases.drop(claimed.id)
         self.destinations.end(claimed.destination)
         if after.due is not None:

@@ -2,14 +2,15 @@
 
 One pass runs at a time: it asks which destinations have mail that is due, leases a few entries of
 each in turn, and ends when there is no room or nothing due. What ends, is put in or falls due makes
-it look again. What falls due while its destination backs off counts a failed attempt.
+it look again. It asks before it leases: those that have fallen due take turns with those that are
+never without mail. What falls due while its destination backs off counts a failed attempt.
 
 Failure policy: while the store cannot be used it looks again after some seconds.
 """
 
 import math
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, cast
 
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.interfaces import IDelayedCall
@@ -145,16 +146,18 @@ class Turns:
     async def _pass(self) -> None:
         """Lease what there is room for."""
         while not (self._stopped or self._outbound().disabled):
-            if taking := self._begin_turns():
-                results: list[tuple[bool, Any]] = await DeferredList(taking, consumeErrors=True)
-                for done, result in results:
-                    if not done:
-                        result.raiseException()
-            elif not (self._more and self._destinations.room):
-                break
-            else:
+            if self._more and self._destinations.room and self._destinations.may_learn(BATCH):
                 await self._find()
-        if self._unsure and not self._stopped:
+            elif taking := self._begin_turns():
+                for done, what in await DeferredList(taking, consumeErrors=True):
+                    if not done:
+                        raise cast(Failure, what).value
+            else:
+                break
+        if self._more:
+            # There is no room. When there is, whatever falls due until then is found as well.
+            self._next_due = math.inf
+        elif self._unsure and not self._stopped:
             await self._find_next()
 
     def _begin_turns(self) -> "list[Deferred[None]]":
@@ -177,7 +180,7 @@ class Turns:
         self._more |= len(found) == BATCH
         self._unsure = True
         for destination in found:
-            self._destinations.has_due(destination)
+            self._more |= not self._destinations.has_due(destination)
 
     async def _find_next(self) -> None:
         """Ask when something falls due that is not known to be due."""
@@ -191,7 +194,7 @@ class Turns:
     async def _take(self, destination: str) -> None:
         """Lease some entries of it, and begin."""
         known = self._destinations
-        instead = known.backing_off(destination, self._store.now())
+        instead = known.backing_off(destination, self._clock.seconds())
         if instead is not None and await self._defer(destination, instead):
             self._more |= not known.has_due(destination)
             return
@@ -202,6 +205,8 @@ class Turns:
         else:
             # When more of it falls due, only the store knows.
             self._unsure = True
+        # It may have been reached meanwhile, or have failed.
+        instead = known.backing_off(destination, self._clock.seconds())
         for entry in claimed:
             self._begin(entry, None if entry.asked else instead)
 

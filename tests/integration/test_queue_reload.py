@@ -18,7 +18,7 @@ from tests.peers.backend import ScriptedBackend
 from tests.peers.gateway import Gateway
 from tests.peers.ports import free_port
 from tests.peers.raw import RawClient
-from tests.peers.script import TAKEN, Held, Script
+from tests.peers.script import TAKEN, Held, Script, Step
 from tests.peers.wait import until
 
 OPEN = "enable_outbound=false\n"
@@ -138,14 +138,19 @@ class NextAttemptTests(QueueReloadCase):
     async def test_concurrency(self) -> None:
         """More attempts at once begin at once."""
         hold = Held(TAKEN)
-        self.smart = self.backend(Script(replies={".": hold, "BDAT": hold}))
+        replies = iter([TAKEN])
+        step: Step = lambda *_: next(replies, hold)  # noqa: E731
+        self.smart = self.backend(Script(replies={".": step, "BDAT": step}))
         gateway = await self.start(self.outbound("concurrency_max=1"))
+        # A host that was never reached would have a single attempt in any case.
+        await self.queue(gateway, "first@example.com")
+        await self.until_logged(gateway, "status=sent")
         await self.queue(gateway, *(f"{name}@example.com" for name in "abc"))
         await until(lambda: hold.waiting == 1, gateway.output)
         self.replace(gateway, "outbound.ini", self.outbound("concurrency_max=3"))
         await until(lambda: hold.waiting == 3, gateway.output)
         hold.release()
-        await self.until_logged(gateway, "status=sent", 3)
+        await self.until_logged(gateway, "status=sent", 4)
 
     async def test_nameservers(self) -> None:
         """Other name servers are asked at the next attempt."""
