@@ -28,7 +28,7 @@ UNPACKED := /usr/local/lib/smtpforward-peers
 EXIM := exim4-daemon-heavy
 EXIM_USER := Debian-exim
 
-.PHONY: demo test load fault-matrix kill attack check guards fuzz peers clean
+.PHONY: demo test load fault-matrix kill queue-kill queue-shared attack check guards fuzz peers clean
 
 demo: $(VENV)/.installed
 	$(BIN)/smtpforward demo $(ARGS)
@@ -49,6 +49,17 @@ fault-matrix: $(VENV)/.installed-test
 kill: export SMTPFORWARD_FULL = 1
 kill: $(VENV)/.installed-test
 	$(BIN)/python $(TRIAL) tests.integration.test_kill
+
+# A gateway that queues is killed a hundred times on each kind of store: what had a 250 is delivered
+# or has bounced, and what comes twice was in flight. About ten minutes.
+queue-kill: export SMTPFORWARD_FULL = 1
+queue-kill: $(VENV)/.installed-test
+	$(BIN)/python $(TRIAL) tests.integration.test_queue_kill
+
+# Three gateways share a queue in PostgreSQL, 10000 messages; one is killed, and the database is.
+queue-shared: export SMTPFORWARD_FULL = 1
+queue-shared: $(VENV)/.installed-test
+	$(BIN)/python $(TRIAL) tests.integration.test_queue_shared
 
 attack: export SMTPFORWARD_FULL = 1
 attack: $(VENV)/.installed-test

@@ -7,12 +7,26 @@ from smtpforward.client.connect import Connector
 from smtpforward.client.pool import Pool
 from smtpforward.client.target import ForwardTarget
 from smtpforward.config import ConfigurationError, Settings, load
+from smtpforward.config.settings import Outbound, Route, Routes
 from smtpforward.content import Content
 from smtpforward.dispatch import Dispatcher
 from smtpforward.envelope import Address, Client, Envelope, Recipient
-from smtpforward.interfaces import IDeliver, ISession
-from smtpforward.job import Event, Job, NextHop, Outcome, PoolBounds, Server, Timeouts
+from smtpforward.interfaces import IDeliver, IQueueStore, ISession
+from smtpforward.job import (
+    Delivery,
+    Event,
+    Job,
+    NextHop,
+    Outcome,
+    PoolBounds,
+    Server,
+    Timeouts,
+)
 from smtpforward.learned import LearnedRefusals
+from smtpforward.outbound.attempt import Targets
+from smtpforward.outbound.queue import OutboundQueue
+from smtpforward.outbound.store.sqlite import SQLiteStore
+from smtpforward.queueing import Queueing
 from smtpforward.reply import Reply
 from smtpforward.server.factory import GatewayFactory
 from smtpforward.service import Gateway, Options, makeService
@@ -23,6 +37,7 @@ __all__ = [
     "ConfigurationError",
     "Connector",
     "Content",
+    "Delivery",
     "Dispatcher",
     "Envelope",
     "Event",
@@ -30,18 +45,26 @@ __all__ = [
     "Gateway",
     "GatewayFactory",
     "IDeliver",
+    "IQueueStore",
     "ISession",
     "Job",
     "LearnedRefusals",
     "NextHop",
     "Options",
+    "Outbound",
+    "OutboundQueue",
     "Outcome",
     "Pool",
     "PoolBounds",
+    "Queueing",
     "Recipient",
     "Reply",
+    "Route",
+    "Routes",
+    "SQLiteStore",
     "Server",
     "Settings",
+    "Targets",
     "Timeouts",
     "load",
     "makeService",

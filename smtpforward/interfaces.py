@@ -131,6 +131,7 @@ class IQueueStore(Interface):
         """Lease up to ``most`` entries of ``destination`` that are due, the earliest due first.
 
         :return: Deferred of a list of :class:`Claimed`; no entry is in the lists of two callers.
+            Small messages come with their content, which saves asking for each.
         """
 
     def renew(entries, lease):  # type: ignore[no-untyped-def]

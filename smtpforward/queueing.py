@@ -83,9 +83,9 @@ class Queueing:
         self.queue.adopt(settings)
 
     async def close(self) -> None:
-        """Break off what has not come to its dot, and close the store."""
-        await self.queue.abort()
+        """Close the store and ask nobody any more."""
         self._lookups.stop()
+        await self.queue.close()
 
 
 def _outbound(settings: Settings) -> Outbound:

@@ -20,11 +20,13 @@ from twisted.internet.defer import TimeoutError as DeferredTimeout
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.python import usage
+from twisted.python.failure import Failure
 
 from smtpforward.client.connect import Connector
 from smtpforward.client.slots import Slots, own_slots
 from smtpforward.client.target import ForwardTarget
 from smtpforward.config import ConfigurationError, load
+from smtpforward.config.outbound import in_words
 from smtpforward.config.settings import Settings
 from smtpforward.dispatch import Dispatcher
 from smtpforward.facts import Fact
@@ -158,6 +160,7 @@ class Gateway(MultiService):
         if self.queueing is not None:
             self.queueing.queue.start()
         self._say_where_to()
+        self._say_queue()
 
     def _warn(self) -> None:
         for warning in self.settings.warnings:
@@ -174,6 +177,10 @@ class Gateway(MultiService):
     def _say_where_to(self) -> None:
         default = self.settings.routes.default
         self.log.info("{me} forwards to {hop}", me=self.settings.me, hop=str(default.next_hop))
+
+    def _say_queue(self) -> None:
+        if self.settings.outbound is not None:
+            self.log.info("outbound queue: {what}", what=in_words(self.settings.outbound))
 
     def apply(self, settings: Settings) -> None:
         """Let ``settings`` hold for connections and transactions that begin from now on.
@@ -204,6 +211,8 @@ class Gateway(MultiService):
         self._warn()
         if "routes" in parts:
             self._say_where_to()
+        if "outbound" in parts:
+            self._say_queue()
 
     def ports(self) -> list[Any]:
         """The listening ports, once they listen."""
@@ -222,20 +231,31 @@ class Gateway(MultiService):
         end = self._clock.seconds() + self.settings.force_shutdown_timeout
         await self._within(end, self.factory.drain())
         self.factory.abort()
+        targets = [self.target]
         if self.queueing is not None:
+            targets.append(self.queueing.direct)
             await self._within(end, self.queueing.queue.end())
-            await self.queueing.close()
-        targets = [self.target] if self.queueing is None else [self.target, self.queueing.direct]
-        quitting = DeferredList([target.end() for target in targets])
-        await self._within(self._clock.seconds() + QUIT_TIME, quitting)
+        end = self._clock.seconds() + QUIT_TIME
+        if self.queueing is not None:
+            await self._within(end, self.queueing.queue.break_off())
+            await self._within(end, Deferred.fromCoroutine(self.queueing.close()))
+        await self._within(end, DeferredList([target.end() for target in targets]))
         for target in targets:
             target.abort()
 
     async def _within(self, end: float, ending: "Deferred[Any]") -> None:
-        """Wait for ``ending``, but not beyond ``end``."""
-        seconds = max(0.0, end - self._clock.seconds())
+        """Wait for ``ending``, but not beyond ``end``: then it is left to itself."""
+        ended: Deferred[None] = Deferred()
+
+        def has_ended(result: object) -> None:
+            if isinstance(result, Failure):
+                self.log.failure("what was to end has failed", result)
+            if not ended.called:
+                ended.callback(None)
+
+        ending.addBoth(has_ended)
         try:
-            await ending.addTimeout(seconds, self._reactor)
+            await ended.addTimeout(max(0.0, end - self._clock.seconds()), self._reactor)
         except DeferredTimeout:
             self.log.warn("not all ended in time")
 

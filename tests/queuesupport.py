@@ -140,7 +140,8 @@ class QueueCase(TestCase):
 
     async def stop(self, queue: OutboundQueue) -> None:
         """End it, whatever it does."""
-        await queue.abort()
+        await queue.break_off()
+        await queue.close()
 
     def job(
         self,

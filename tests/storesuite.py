@@ -272,6 +272,16 @@ class LeasesSuite(StoreSuite):
         self.assertEqual((await self.claimed(store))[0], ["1"])
         self.assertEqual((await self.claimed(store))[0], [])
 
+    async def test_claim_with_content(self) -> None:
+        """A small message comes with its claim; a large one is asked for."""
+        store = await self.opened()
+        await store.add(new("small"))
+        self.seconds += 1
+        await store.add(new("large", body=b"x" * 70_000 + b"\r\n"))
+        small, large = await store.claim("example.com", 9, self.lease())
+        self.assertEqual((wire(small.content), large.content), (BODY, None))
+        self.assertEqual(len(wire(await store.content("large"))), 70_002)
+
     async def test_claims_at_once(self) -> None:
         """No entry is in the lists of two callers."""
         store, other = await self.opened(), await self.opened(None)

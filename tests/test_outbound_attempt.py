@@ -19,6 +19,7 @@ from smtpforward.outbound.attempt import (
     MUCH_LATER,
     NOTHING,
     SOON,
+    STORE_AGAIN,
     After,
     Attempts,
     HandedOver,
@@ -78,7 +79,7 @@ class AttemptCase(SynchronousTestCase):
         self.clock = Clock()
         self.store = ScriptedStore(self.clock)
         self.hosts = ScriptedHosts(self.clock)
-        self.leases = Leases(self.store, "own", self.clock)
+        self.leases = Leases(self.store, "own", self.clock, lambda: 300.0)
         self.settings = queueing(intervals=(60.0, 300.0))
         self.told: list[HandedOver] = []
         self.find: Callable[[str], Deferred[NextHop]] = self.hosts.mail_hosts
@@ -347,7 +348,7 @@ class ReadingTests(AttemptCase):
         """While the store gives nothing, for whatever reason, there is no attempt."""
         for error in (StoreUnavailableError("away"), StoreFullError("no space to read it into")):
             self.store.reading = fail(error)
-            self.assertEqual(self.successResultOf(self.make()), After(BEGAN + SOON))
+            self.assertEqual(self.successResultOf(self.make()), After(BEGAN + STORE_AGAIN))
         self.assertEqual((self.hosts.jobs, self.store.results), ([], []))
 
     def test_store_away_for_long(self) -> None:

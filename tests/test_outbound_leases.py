@@ -7,10 +7,15 @@ from twisted.internet.defer import Deferred, fail
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from smtpforward.outbound import leases
 from smtpforward.outbound.entry import Lease
 from smtpforward.outbound.errors import StoreUnavailableError
-from smtpforward.outbound.leases import DURATION, MARGIN, RENEW_EVERY, RETRY_EVERY, Leases
+from smtpforward.outbound.leases import Leases
 from tests.queuesupport import BEGAN
+
+DURATION = 300.0
+RENEW_EVERY, RETRY_EVERY = leases.RENEW_EVERY * DURATION, leases.RETRY_EVERY * DURATION
+MARGIN = leases.MOST_MARGIN
 
 
 class ScriptedStore:
@@ -36,7 +41,7 @@ class LeasesTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         self.store = ScriptedStore(self.clock)
-        self.leases = Leases(self.store, "own", self.clock)
+        self.leases = Leases(self.store, "own", self.clock, lambda: DURATION)
 
     def hold(self, *entries: int) -> None:
         for entry in entries:
@@ -56,7 +61,7 @@ class LeasesTests(SynchronousTestCase):
 
     def test_unknown(self) -> None:
         """What was never leased, or is recorded, is not held."""
-        held = self.leases.holder(1)
+        held = self.leases.leave_for(1)
         self.assertFalse(held())
         self.hold(1)
         self.assertTrue(held())

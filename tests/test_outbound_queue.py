@@ -17,10 +17,11 @@ from smtpforward.outbound.errors import StoreFullError, StoreUnavailableError
 from smtpforward.outbound.queue import OPEN_AGAIN
 from smtpforward.outbound.unroutable import no_such_domain
 from tests.peers.wait import until
-from tests.queuesupport import BEGAN, BUSY, DONE, NO_USER, QueueCase, queueing
+from tests.queuesupport import BEGAN, BUSY, DONE, MESSAGE, NO_USER, QueueCase, queueing
 from tests.support import next_hop, settings
 
 HOUR = 3600.0
+LARGE = MESSAGE + b"x" * 70_000 + b"\r\n"  # does not come with its claim
 SIX = (60.0, 300.0, 300.0, HOUR, HOUR, HOUR)  # 1m, 5m*2, 1h*3
 
 
@@ -116,6 +117,16 @@ class TakingTests(QueueCase):
         self.assertEqual(self.hosts.messages[0][:18], b"Received: from x\r\n")
         self.assertFalse(self.hosts.jobs[0][1].atomic)
 
+    async def test_nothing_is_claimed(self) -> None:
+        """What goes out as it comes costs the store no further question."""
+        await self.start()
+        await until(lambda: self.queue.idle, "it has looked")
+        self.patch(self.queue.store, "claim", lambda *_: self.fail("there is nothing to claim"))
+        await self.put("b@example.com")
+        await self.settled()
+        self.assertTrue(self.queue.destinations.may_begin_at_once("example.com"))
+        self.assertTrue(self.queue.idle)
+
     async def test_grouped(self) -> None:
         """The recipients of one domain share a transaction; domains do not."""
         await self.start()
@@ -175,6 +186,26 @@ class GroupingTests(QueueCase):
         )
         expected = ["own.example:25", "smart.example:587", ours]
         self.assertEqual([where for where, _ in smart], expected)
+
+    def test_section_of_ours(self) -> None:
+        """A domain of ours whose own section asks for the queue goes to its MX hosts."""
+        job = self.job("b@ours.test")
+        for section, selector, expected in (
+            (Route("", next_hop(), enable_outbound=False, own_way=True), "rcpt_to", "ours.test"),
+            (Route("", next_hop(), queue="outbound", own_way=True), "rcpt_to", "ours.test"),
+            (Route("", next_hop(), enable_outbound=False), "rcpt_to", "backend.example.com:25"),
+            (Route("", next_hop(), own_way=True), "rcpt_to", "backend.example.com:25"),
+            (
+                Route("", next_hop(), queue="outbound", own_way=True),
+                "mail_from",
+                "backend.example.com:25",
+            ),
+        ):
+            held = queueing(settings(hosts=("ours.test",)))
+            sections = {"ours.test": section, "example.net": section}
+            routes: Any = attrs.evolve(held.routes, sections=sections, domain_selector=selector)
+            [entry] = accept.entries(attrs.evolve(held, routes=routes), job)
+            self.assertEqual(entry.destination, expected, (section, selector))
 
     def test_chosen_to_be_forwarded(self) -> None:
         """What was chosen to be forwarded goes to its route's host, by an entry of its own."""
@@ -240,6 +271,21 @@ class ScheduleTests(QueueCase):
         await self.settled()
         self.assertEqual(self.hosts.recipients[2:], [["c@example.org"]])
 
+    async def test_cannot_be_read_now(self) -> None:
+        """What the store cannot give now is attempted soon, and counts for nothing."""
+        queue = await self.start(disabled=True, intervals=())
+        await self.put("b@example.com", data=LARGE)
+        store, content = queue.store, queue.store.content
+        failures = [StoreUnavailableError("away"), StoreFullError("full")]
+        self.patch(store, "content", lambda m: _failing(failures.pop()) if failures else content(m))
+        outbound = attrs.evolve(queue.settings.outbound, disabled=False)  # type: ignore[arg-type]
+        queue.adopt(attrs.evolve(queue.settings, outbound=outbound))
+        for at in (5.0, 10.0):
+            await self.settled(1)
+            await self.advance_to(at)
+        await self.settled()
+        self.assertEqual(self.hosts.times, [10.0])
+
     async def test_not_an_attempt(self) -> None:
         """That no connection was free counts for nothing."""
         await self.start(intervals=(60.0,))
@@ -252,6 +298,48 @@ class ScheduleTests(QueueCase):
         await self.advance_to(240.0)
         await self.settled()
         self.assertEqual(self.hosts.recipients, [["b@example.org"]] * 5)
+
+    async def busy_then_waiting(self) -> None:
+        """One is put off for 5 s; of the same destination one is attempted, and one waits."""
+        await self.start(intervals=(5.0,), pool_concurrency_max=1)
+        self.hosts.script = lambda r: BUSY
+        await self.put("b@example.org")
+        await self.settled(1)
+        self.hosts.script, self.hosts.held = lambda r: DONE, []
+        await self.put("c@example.org")
+        await self.put("d@example.org")
+        await self.attempted(2)
+
+    async def test_due_behind_others(self) -> None:
+        """What is put off is in time, though its destination had others due when one looked."""
+        await self.busy_then_waiting()
+        self.queue.adopt(self.queue.settings)  # it looks
+        await until(lambda: not self.queue._turns.busy, "it has looked")
+        self.hosts.let_go()
+        await self.settled(1)
+        for at in (1.0, 5.0):
+            await self.advance_to(at)
+        await self.settled()
+        self.assertEqual(self.hosts.times, [0.0, 0.0, 0.0, 5.0])
+
+    async def test_put_off_meanwhile(self) -> None:
+        """What is put off while the store is asked for the next time is in time."""
+        await self.start(intervals=(5.0,))
+        self.hosts.script, self.hosts.held = lambda r: BUSY, []
+        await self.put("b@example.org")
+        await self.attempted()
+        asked: list[Deferred[Any]] = []
+        self.patch(self.queue.store, "next_due", lambda but: _noted(asked, Deferred()))
+        self.queue.adopt(self.queue.settings)  # it looks
+        await until(lambda: asked, "it asks")
+        self.hosts.let_go()
+        await until(lambda: not self.queue.destinations.active, "it is put off")
+        asked[0].callback(BEGAN + 300.0)  # the end of the lease that it had then
+        self.hosts.script = lambda r: DONE
+        self.patch(self.queue.store, "next_due", lambda but: _firing(None))
+        await self.advance_to(5.0)
+        await self.settled()
+        self.assertEqual(self.hosts.times, [0.0, 5.0])
 
     async def test_disabled(self) -> None:
         """``disabled`` takes mail and sends none, until it is taken back."""
@@ -476,6 +564,25 @@ class LeaseTests(QueueCase):
         self.hosts.let_go()
         await self.settled(1)
 
+    async def test_duration(self) -> None:
+        """``lease`` says how long others wait; the last quarter is left to the dot's way."""
+        await self.start(lease=20.0)
+        self.hosts.held = []
+        await self.put("b@example.com")
+        [job] = await self.attempted()
+        assert job.may_send is not None
+        self.assertEqual([entry.due for entry in await self.listed()], [BEGAN + 20.0])
+        asked: list[Deferred[Any]] = []
+        self.patch(self.queue.store, "renew", lambda *_: _noted(asked, Deferred()))
+        self.clock.advance(4.0)
+        self.assertEqual(len(asked), 1, "it asks in time")
+        self.clock.advance(10.9)
+        self.assertTrue(job.may_send())
+        self.clock.advance(0.2)
+        self.assertFalse(job.may_send())
+        self.hosts.let_go()
+        await self.settled()
+
     async def test_lost(self) -> None:
         """What another has leased meanwhile is not sent."""
         await self.start()
@@ -517,22 +624,39 @@ class EndTests(QueueCase):
         self.queue = self.make(queueing())
         self.queue.start()
         putting = self.queue.deliver(self.job("b@example.com"))
-        await self.queue.abort()
+        await self.queue.break_off()
+        await self.queue.close()
         self.assertIs((await putting)[0].event, Event.QUEUE_UNAVAILABLE)
         await self.start()
 
     async def test_what_does_not_end_is_given_back(self) -> None:
-        """``abort`` breaks off, and the next process has the message at once."""
+        """``break_off`` does so, and the next process has the message at once."""
         await self.start()
         self.hosts.held = []
         await self.put("b@example.com")
         await self.attempted()
-        await self.queue.abort()
+        await self.queue.break_off()
+        await self.queue.close()
         self.assertEqual(self.hosts.cancelled, 1)
         self.hosts.held = None
         await self.start()
         await self.settled()
         self.assertEqual(len(self.hosts.jobs), 2)
+
+    async def test_what_has_left_is_waited_for(self) -> None:
+        """``break_off`` lets those go on whose message may be with the next server already."""
+        await self.start()
+        self.hosts.held = []
+        await self.put("b@example.com")
+        [job] = await self.attempted()
+        assert job.may_send is not None
+        self.assertTrue(job.may_send())
+        ended: list[object] = []
+        self.queue.break_off().addCallback(ended.append)
+        self.assertEqual((self.hosts.cancelled, ended), (0, []))
+        self.hosts.let_go()
+        await until(lambda: ended, "it is recorded")
+        self.assertEqual(await self.listed(), [])
 
     async def test_recorded_until_it_is(self) -> None:
         """A result that cannot be recorded is recorded later; nothing is sent twice."""
@@ -559,3 +683,8 @@ def _firing(value: Any) -> Deferred[Any]:
     firing: Deferred[Any] = Deferred()
     firing.callback(value)
     return firing
+
+
+def _noted(into: list[Deferred[Any]], deferred: Deferred[Any]) -> Deferred[Any]:
+    into.append(deferred)
+    return deferred

@@ -299,8 +299,14 @@ class RestartTests(SynchronousTestCase):
         """A queue that runs stays where it is, and goes on where the new settings have none."""
         runs = settings(outbound=Outbound(store="sqlite:/a"))
         for given, holds in (
-            (Outbound(store="sqlite:/b", disabled=True), Outbound(store="sqlite:/a", disabled=True)),
-            (Outbound(store="sqlite:/a", disabled=True), Outbound(store="sqlite:/a", disabled=True)),
+            (
+                Outbound(store="sqlite:/b", disabled=True),
+                Outbound(store="sqlite:/a", disabled=True),
+            ),
+            (
+                Outbound(store="sqlite:/a", disabled=True),
+                Outbound(store="sqlite:/a", disabled=True),
+            ),
             (None, Outbound(store="sqlite:/a")),
         ):
             new = settings(outbound=given, nodes=3)

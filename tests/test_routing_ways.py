@@ -143,6 +143,17 @@ class InheritanceTests(DirectoryCase):
             self.assertEqual(section, attrs.evolve(default, section="a.example", next_hop=hop))
             self.assertTrue(section.own_host)
 
+    def test_own_way(self) -> None:
+        """Whether it says itself which way its mail goes, as the top level never does."""
+        for text, own in (
+            ("", False),
+            ("host=192.0.2.2\n", False),
+            ("queue=smtp_forward\n", True),
+            ("enable_outbound=true\n", True),
+        ):
+            default, section = self.section(text)
+            self.assertEqual((default.own_way, section.own_way), (False, own), text)
+
     def test_own_host_that_is_the_same(self) -> None:
         """That it is the top level's host does not matter: without its login it is another way."""
         default, section = self.section("host=192.0.2.1\n")

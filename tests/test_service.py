@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import attrs
+from twisted.internet.defer import Deferred, DeferredList, succeed
 from twisted.internet.endpoints import TCP4ServerEndpoint
 from twisted.internet.testing import MemoryReactorClock
 from twisted.logger import formatEvent, globalLogPublisher
@@ -11,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from smtpforward.config.settings import ClientTLS, Limits, Outbound, Routes, Settings
 from smtpforward.job import TLS, NextHop
-from smtpforward.service import Gateway
+from smtpforward.service import QUIT_TIME, Gateway
 from tests.support import settings
 
 
@@ -85,6 +86,8 @@ class ApplyTests(SynchronousTestCase):
         self.gateway.settings = attrs.evolve(self.old, outbound=here)
         queueing = self.gateway.queueing
         assert queueing is not None
+        bounds: list[object] = []
+        self.patch(queueing.direct, "rebound", bounds.append)
         there = Outbound(store="sqlite:/elsewhere", disabled=True)
         for given, holds, what in (
             (there, attrs.evolve(here, disabled=True), "where the outbound queue is kept"),
@@ -99,6 +102,8 @@ class ApplyTests(SynchronousTestCase):
             self.assertEqual(queueing.queue.settings.outbound, holds)
             said = [line.partition(" has changed")[0] for line in self.said if "restart" in line]
             self.assertEqual(said, [what] if what else [])
+        self.assertEqual(self.said[-1], f"outbound queue: {here.store}, to MX hosts")
+        self.assertEqual(bounds, [here.direct.bounds] * 4)
         queueing._lookups.stop()
 
     def test_listen(self) -> None:
@@ -126,3 +131,28 @@ class ListeningTests(SynchronousTestCase):
         gateway.stopService()
         self.assertEqual(gateway.ports(), [None])
         self.assertTrue(queueing._is_ours(*places[0]))
+
+
+class EndTests(SynchronousTestCase):
+    """The end of the service."""
+
+    def test_what_does_not_end(self) -> None:
+        """Attempts and a store that go on whatever they are told hold nobody up."""
+        reactor = MemoryReactorClock()
+        given = settings(listen=(), outbound=Outbound(store=f"sqlite:{self.mktemp()}"))
+        gateway = Gateway(given, reactor)
+        assert gateway.queueing is not None
+        for name in ("end", "break_off", "close"):
+            # A list that has fired does not pass a cancel on to what it waits for then.
+            self.patch(
+                gateway.queueing.queue,
+                name,
+                lambda: DeferredList([succeed(None)]).addCallback(lambda _: Deferred()),
+            )
+        ending = gateway.stopService()
+        reactor.advance(given.force_shutdown_timeout - 1)
+        self.assertNoResult(ending)
+        reactor.advance(1)
+        self.assertNoResult(ending)
+        reactor.advance(QUIT_TIME)
+        self.successResultOf(ending)

@@ -177,7 +177,7 @@ class Queue:
         self.store = ScriptedStore(self.clock)
         self.outbound = Outbound(intervals=(60.0, 300.0), **changes)
         self.known = Destinations(total, each)
-        self.leases = Leases(self.store, "own", self.clock)
+        self.leases = Leases(self.store, "own", self.clock, lambda: 300.0)
         self.running: list[Claimed] = []
         self.begun: list[tuple[float, str, Reply | None]] = []
         self.turns = Turns(

@@ -93,7 +93,7 @@ class Report:
         return self.tables[-1]
 
     def markdown(self) -> str:
-        parts = [f"Measured by `{machine.command()}`. {_listed(self.facts)}\n"]
+        parts = [f"Measured by `{machine.command()}`.\n\n{_listed(self.facts)}\n"]
         if self.notes:
             parts.append("".join(f"- {note}\n" for note in self.notes))
         parts += [table.markdown() for table in self.tables]

@@ -3,43 +3,74 @@
 import argparse
 from collections.abc import Sequence
 
+from attrs import evolve, frozen
+
 from benchmarks.common.bench import Bench, arguments, run
 from benchmarks.queue.dead import Dead
 from benchmarks.queue.large import Large
 from benchmarks.queue.rates import Rates
+from benchmarks.queue.spread import Spread
 from benchmarks.queue.stores import ALL, Stores
 from benchmarks.queue.systems import System, gateway_queue, postfix_queue
 from tests.peers.sink import SmtpSink
 
-PARTS = ("rates", "dead", "large")
+PARTS = ("rates", "spread", "dead", "large")
 POSTFIX = "Postfix"
 PROGRAMS = ("Postfix", "PostgreSQL")
-FULL = "5000 mails for each figure, in place of 1000"
+NOTE = "Rates depend on what else the machine does; CPU a mail hardly does."
+
+
+@frozen
+class Sizes:
+    """How much is measured.
+
+    :ivar messages: for each rate. ``live``, ``dead``: beside each other. ``queued``: a large queue,
+        watched for ``minutes``.
+    """
+
+    messages: int = 1000
+    live: int = 1000
+    dead: int = 2500
+    queued: int = 10_000
+    minutes: float = 0.2
+
+
+FULL = Sizes(5000, 1000, 10_000, 100_000, 3.0)
 
 
 def options() -> argparse.Namespace:
-    parser = arguments(__doc__ or "", FULL)
+    full = f"{FULL}, in place of {Sizes()}"
+    parser = arguments(__doc__ or "", full)
     parser.add_argument("--only", choices=PARTS, action="append", help="leave out the other parts")
     parser.add_argument("--messages", type=int, help="for each rate")
+    parser.add_argument("--minutes", type=float, help="how long a large queue is watched")
     parser.add_argument("--systems", default=",".join((*ALL, POSTFIX)), help="with commas")
     return parser.parse_args()
 
 
+def sizes(asked: argparse.Namespace) -> Sizes:
+    """What the options say."""
+    given = {name: getattr(asked, name) for name in ("messages", "minutes")}
+    chosen = FULL if asked.full else Sizes()
+    return evolve(chosen, **{name: value for name, value in given.items() if value is not None})
+
+
 async def measure(bench: Bench, asked: argparse.Namespace) -> None:
     """The parts that are asked for."""
-    parts, names = asked.only or PARTS, asked.systems.split(",")
+    parts, names, repeat = asked.only or PARTS, asked.systems.split(","), asked.repeat or 3
+    size = sizes(asked)
+    bench.report.notes.append(NOTE)
     stores = Stores(bench, [name for name in ALL if name in names])
     await stores.start()
     if "rates" in parts:
         systems = await _systems(bench, stores, names)
-        rates = Rates(bench, systems, asked.messages or (5000 if asked.full else 1000))
-        await rates.measure(asked.repeat or 3)
+        await Rates(bench, systems, size.messages).measure(repeat)
+    if "spread" in parts:
+        await Spread(bench, stores, size.messages).measure(repeat)
     if "dead" in parts:
-        live, dead = (1000, 10_000) if asked.full else (500, 2500)
-        await Dead(bench, stores, live, dead).measure(asked.repeat or 3)
+        await Dead(bench, stores, size.live, size.dead).measure(repeat)
     if "large" in parts:
-        messages, minutes = (100_000, 3.0) if asked.full else (10_000, 0.2)
-        await Large(bench, stores, messages, minutes).measure()
+        await Large(bench, stores, size.queued, size.minutes).measure()
 
 
 async def _systems(bench: Bench, stores: Stores, names: Sequence[str]) -> list[System]:

@@ -234,7 +234,8 @@ class HandOver:
         error: ConnectFailed = failure.value  # type: ignore[assignment]
         in_time = self._clock.seconds() < self._job.deadline
         if in_time and error.event not in NOT_THE_SERVER:
-            self._target.hosts.failed(self._server, self._job.next_hop, error.detail)
+            why = error.detail.removeprefix(f"{self._server}: ")
+            self._target.hosts.failed(self._server, self._job.next_hop, why)
         if in_time and self._next_server + 1 < len(self._servers):
             self._next_server += 1
             self._try_next()

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from smtpforward.commands import settings as directory
-from smtpforward.config import Settings, store
-from smtpforward.config.settings import Outbound
+from smtpforward.config import Settings
+from smtpforward.config.outbound import in_words
 
 if TYPE_CHECKING:
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -43,7 +43,7 @@ def summary(settings: Settings) -> Iterator[str]:
     yield f"relay networks: {len(access.relays)}"
     yield f"certificates: {', '.join(_certificates(settings)) or 'none'}"
     yield f"logins: {_logins(settings)}"
-    yield f"outbound queue: {_queue(settings.outbound)}"
+    yield f"outbound queue: {in_words(settings.outbound) if settings.outbound else 'none'}"
     for note in settings.notes:
         yield f"note: {note}"
     for warning in settings.warnings:
@@ -58,11 +58,3 @@ def _certificates(settings: Settings) -> Iterator[str]:
 def _logins(settings: Settings) -> str:
     logins = settings.logins
     return f"{len(logins.users)} users, {', '.join(logins.methods) or 'no methods'}"
-
-
-def _queue(outbound: Outbound | None) -> str:
-    if outbound is None:
-        return "none"
-    to = f"the smart host {outbound.smart_host}" if outbound.smart_host else "MX hosts"
-    disabled = ", delivery disabled" if outbound.disabled else ""
-    return f"{store.in_words(outbound.store)}, to {to}{disabled}"

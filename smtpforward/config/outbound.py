@@ -25,6 +25,7 @@ STORE, STORE_FILE = "store", "store_file"
 AS_THEY_ARE = (
     *("disabled", "concurrency_max", "delay_notice", "always_split", "received_header"),
     "local_mx_ok",
+    "lease",
 )
 WITHOUT_EFFECT = (
     "{} has no effect: no route leads to the queue, it sets no store, and there is no {}"
@@ -60,6 +61,13 @@ def intervals(values: Values) -> tuple[float, ...]:
     return tuple(float(2 ** (n + 5)) for n in range(1, values["maxTempFailures"]))
 
 
+def in_words(outbound: Outbound) -> str:
+    """Where the queue is kept and where it leads, without a secret."""
+    to = f"the smart host {outbound.smart_host}" if outbound.smart_host else "MX hosts"
+    disabled = ", delivery disabled" if outbound.disabled else ""
+    return f"{store.in_words(outbound.store)}, to {to}{disabled}"
+
+
 @define
 class _Builder:
     reading: Reading
@@ -82,7 +90,9 @@ class _Builder:
                 address = store.SQLITE + store.DEFAULT_FILE if needed else self._left_over()
             return store.usable(address, self._root, self.report) if address else None
         except WrongValueError as error:
-            self.report.add(place or Place(self.path), key, error.message, error.remedy)
+            why = "" if place else ", and smtp_forward.ini leads mail to the outbound queue"
+            message = error.message + why
+            self.report.add(place or Place(self.path), key, message, error.remedy)
             return None
 
     def _given(self, key: str, place: Place) -> str | None:

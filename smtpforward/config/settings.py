@@ -64,7 +64,8 @@ class Route:
     :ivar queue: which way its messages go, where the section says it.
     :ivar enable_outbound: whether mail of clients that relay is forwarded, as all other mail is.
     :ivar partial_rejection: what a transaction gets of which the backend refuses some recipients.
-    :ivar own_host: whether the section itself names its backends.
+    :ivar own_host: whether the section itself names its backends. ``own_way``: whether it says
+        itself which way its mail goes; never true of the top level.
     """
 
     section: str
@@ -74,6 +75,7 @@ class Route:
     enable_outbound: bool = True
     one_message_per_rcpt: bool = False
     own_host: bool = False
+    own_way: bool = False
 
     @property
     def queues(self) -> bool:
@@ -211,6 +213,7 @@ class Outbound:
     :ivar store: ``sqlite:PATH`` or a ``postgresql://`` address, which may hold a password.
     :ivar disabled: whether mail is queued and nothing is delivered.
     :ivar concurrency_max: attempts at once. ``pool_concurrency_max``: to one destination.
+    :ivar lease: seconds after which another gateway on the store takes over what this one has.
     :ivar intervals: seconds from each failed attempt to the next; when they have run out, it is
         the last.
     :ivar delay_notice: seconds after which the sender is told of a delay, if it asked for that.
@@ -228,6 +231,7 @@ class Outbound:
     disabled: bool = False
     concurrency_max: int = 100
     pool_concurrency_max: int = 10
+    lease: float = 300.0
     intervals: tuple[float, ...] = tuple(float(2 ** (n + 5)) for n in range(1, 13))
     delay_notice: float = 14400.0
     always_split: bool = False

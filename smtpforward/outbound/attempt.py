@@ -32,6 +32,7 @@ from smtpforward.outbound.unroutable import Unroutable
 from smtpforward.reply import Reply
 
 SOON = 60.0  # after what was no attempt
+STORE_AGAIN = 5.0  # after what the store could not give
 SLOWEST_RECORD = 30.0
 ITSELF = Client("127.0.0.1", 0)  # who brings what is queued
 MUCH_LATER = 3600.0  # where an operator has to look
@@ -128,7 +129,7 @@ class Attempts:
             return await self._give_back(claimed, self._store.now())
         except StoreError as error:
             self.log.error("id={id}: {why}", id=claimed.message.id, why=str(error))
-            return await self._give_back(claimed, self._store.now() + SOON)
+            return await self._give_back(claimed, self._store.now() + STORE_AGAIN)
         try:
             handed = await self._what_comes_of(claimed, content, instead)
             self._told(claimed, handed)
@@ -256,7 +257,7 @@ class Attempts:
             hop,
             self._clock.seconds() + hop.timeouts.forward,
             atomic=False,
-            may_send=self._leases.holder(claimed.id),
+            may_send=self._leases.leave_for(claimed.id),
         )
 
     # -- what came of it

@@ -87,6 +87,8 @@ class Claimed:
     :ivar attempts: that failed for a time before this one.
     :ivar noticed: whether the sender was told of the delay.
     :ivar asked: whether an operator has asked for this attempt: it is made in any case.
+    :ivar content: of the message, where it is small and the store has it at hand; else it is asked
+        for. Nothing of it is open.
     """
 
     id: int
@@ -97,6 +99,7 @@ class Claimed:
     attempts: int
     noticed: bool
     asked: bool = False
+    content: Content | None = field(default=None, eq=False, repr=False)
 
 
 @frozen

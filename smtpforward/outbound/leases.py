@@ -17,26 +17,30 @@ from smtpforward.net.clock import Clock
 from smtpforward.outbound.entry import Lease
 from smtpforward.outbound.errors import StoreError
 
-DURATION = 300.0
-RENEW_EVERY = 60.0
-RETRY_EVERY = 5.0
-MARGIN = 15.0  # what a dot takes to leave, and clocks may differ
+# Parts of a lease's duration.
+RENEW_EVERY = 1 / 5
+RETRY_EVERY = 1 / 60
+MARGIN = 1 / 4
+MOST_MARGIN = 15.0  # what a dot takes to leave, and clocks may differ
 
 
 class Leases:
     """Those of one process.
 
     :param store: an :class:`smtpforward.interfaces.IQueueStore`.
+    :param duration: of a lease, in seconds, as of now.
     :ivar owner: the name under which this process leases.
     """
 
     log = Logger()
 
-    def __init__(self, store: Any, owner: str, clock: Clock) -> None:
+    def __init__(self, store: Any, owner: str, clock: Clock, duration: Callable[[], float]) -> None:
         self.owner = owner
         self._store = store
         self._clock = clock
+        self._duration = duration
         self._until: dict[int, float] = {}
+        self._sent: set[int] = set()
         self._timer: IDelayedCall | None = None
         self._renewing: Deferred[None] | None = None
         self._stopped = False
@@ -46,7 +50,7 @@ class Leases:
 
     def new(self) -> Lease:
         """A lease that begins now."""
-        return Lease(self.owner, self._store.now() + DURATION)
+        return Lease(self.owner, self._store.now() + self._duration())
 
     def hold(self, entry: int, lease: Lease) -> None:
         """``entry`` is leased: renew it from now on."""
@@ -57,14 +61,26 @@ class Leases:
     def drop(self, entry: int) -> None:
         """The attempt is recorded, or given back."""
         self._until.pop(entry, None)
+        self._sent.discard(entry)
 
     def holds(self, entry: int) -> bool:
         """Whether ``entry`` is certain to be ours for a while."""
-        return self._until.get(entry, 0.0) - MARGIN > self._store.now()
+        margin = min(MOST_MARGIN, MARGIN * self._duration())
+        return self._until.get(entry, 0.0) - margin > self._store.now()
 
-    def holder(self, entry: int) -> Callable[[], bool]:
-        """``holds`` of that entry, to be asked later."""
-        return lambda: self.holds(entry)
+    def leave_for(self, entry: int) -> Callable[[], bool]:
+        """``holds`` of that entry, to be asked when its message is to leave."""
+        return lambda: self._may_leave(entry)
+
+    def _may_leave(self, entry: int) -> bool:
+        if self.holds(entry):
+            self._sent.add(entry)
+            return True
+        return False
+
+    def has_left(self, entry: int) -> bool:
+        """Whether the message may be with the next server already."""
+        return entry in self._sent
 
     def stop(self) -> None:
         """Renew no more."""
@@ -73,8 +89,8 @@ class Leases:
             self._timer.cancel()
             self._timer = None
 
-    def _later(self, seconds: float) -> None:
-        self._timer = self._clock.callLater(seconds, self._renew)
+    def _later(self, part: float) -> None:
+        self._timer = self._clock.callLater(part * self._duration(), self._renew)
 
     def _renew(self) -> None:
         self._timer = None
@@ -103,7 +119,7 @@ class Leases:
         self.log.failure("leases cannot be renewed", failure)
         self._again(RETRY_EVERY)
 
-    def _again(self, seconds: float) -> None:
+    def _again(self, part: float) -> None:
         self._renewing = None
         if self._until and not self._stopped:
-            self._later(seconds)
+            self._later(part)

@@ -64,7 +64,7 @@ class OutboundQueue:
         self._delivers = delivers
         outbound = self._outbound()
         self.destinations = Destinations(outbound.concurrency_max, outbound.pool_concurrency_max)
-        self._leases = Leases(store, self.owner, clock)
+        self._leases = Leases(store, self.owner, clock, lambda: self._outbound().lease)
         self._attempts = Attempts(
             store, self._leases, targets, lambda: self.settings, clock, self._told
         )
@@ -73,13 +73,14 @@ class OutboundQueue:
         )
         # What has to be over before it is known what there is to end.
         self._beginning: set[Deferred[Any]] = set()
-        self._running: set[Deferred[Any]] = set()
+        # With the entry of each.
+        self._running: dict[Deferred[Any], int] = {}
         self._writing = 0  # bytes of messages that the store is being given
         self._opened = False
         # Who came while the store is opened for the first time; ``None`` when that has ended.
         self._early: list[Deferred[None]] | None = None
         self._ending = False
-        self._aborted = False
+        self._broken_off = False
         self._opening: IDelayedCall | None = None
 
     def _outbound(self) -> Outbound:
@@ -89,10 +90,15 @@ class OutboundQueue:
 
     # -- from the start to the end
 
-    def start(self) -> None:
-        """Open the store; mail that comes meanwhile waits for it, once."""
-        self._early = []
+    def start(self) -> "Deferred[None]":
+        """Open the store; mail that comes meanwhile waits for it, once.
+
+        :return: Deferred, which fires when that was done, or has failed and will be tried again.
+        """
+        first: Deferred[None] = Deferred()
+        self._early = [first]
         self._open()
+        return first
 
     def _open(self) -> None:
         self._opening = None
@@ -146,14 +152,16 @@ class OutboundQueue:
         taken.addCallback(lambda _: DeferredList([*self._running])).addCallback(ended.callback)
         return ended
 
-    def abort(self) -> "Deferred[Any]":
-        """Break off what is being attempted, and close the store."""
-        self._aborted = True
-        for attempt in list(self._running):
-            attempt.cancel()
-        return self.end().addCallback(lambda _: self._close())
+    def break_off(self) -> "Deferred[Any]":
+        """Give back what has not come to its dot; fires when the rest is recorded."""
+        self._broken_off = True
+        for attempt, entry in list(self._running.items()):
+            if not self._leases.has_left(entry):
+                attempt.cancel()
+        return self.end()
 
-    def _close(self) -> "Deferred[Any]":
+    def close(self) -> "Deferred[Any]":
+        """Close the store; what is not recorded by then is attempted again by whoever is next."""
         self._leases.stop()
         opened, self._opened = self._opened, False
         closing: Deferred[Any] = self.store.close() if opened else succeed(None)
@@ -266,10 +274,10 @@ class OutboundQueue:
     ) -> None:
         attempt: Deferred[Any] = Deferred.fromCoroutine(
             self._attempts.leave(claimed, content)
-            if self._aborted
-            else self._attempts.make(claimed, content, instead)
+            if self._broken_off
+            else self._attempts.make(claimed, content or claimed.content, instead)
         )
-        self._running.add(attempt)
+        self._running[attempt] = claimed.id
         attempt.addErrback(self._failed, claimed)
         attempt.addCallback(self._ended, attempt, claimed)
 
@@ -286,7 +294,7 @@ class OutboundQueue:
         return NOTHING
 
     def _ended(self, after: After, attempt: "Deferred[Any]", claimed: Claimed) -> None:
-        self._running.discard(attempt)
+        self._running.pop(attempt, None)
         self._leases.drop(claimed.id)
         self.destinations.end(claimed.destination)
         if after.due is not None:

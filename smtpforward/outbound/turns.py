@@ -10,7 +10,7 @@ Failure policy: while the store cannot be used it looks again after some seconds
 
 import math
 from collections.abc import Callable, Iterable
-from typing import Any, cast
+from typing import Any
 
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.interfaces import IDelayedCall
@@ -149,9 +149,10 @@ class Turns:
             if self._more and self._destinations.room and self._destinations.may_learn(BATCH):
                 await self._find()
             elif taking := self._begin_turns():
-                for done, what in await DeferredList(taking, consumeErrors=True):
+                results: list[tuple[bool, Any]] = await DeferredList(taking, consumeErrors=True)
+                for done, result in results:
                     if not done:
-                        cast(Failure, what).raiseException()
+                        raise result.value
             else:
                 break
         if self._more:
@@ -228,8 +229,8 @@ class Turns:
         number = await self._store.defer(destination, reply.text, intervals, DEFER_AT_ONCE)
         if number:
             self.log.info(
-                "{number} messages for {destination} wait longer: {why}",
-                number=number,
+                "{what} for {destination} put off without an attempt: {why}",
+                what="1 message" if number == 1 else f"{number} messages",
                 destination=destination,
                 why=reply.text,
             )

@@ -130,7 +130,7 @@ GUARDS = [
         "    if False:\n",
     ),
     # Leases.
-    _of("leases", "LeasesTests.test_margin", " - MARGIN >", " >"),
+    _of("leases", "LeasesTests.test_margin", " - margin >", " >"),
     _of("leases", "LeasesTests.test_lost", "lease.until if entry in ours else 0.0", "lease.until"),
     _of(
         "leases",
@@ -153,7 +153,7 @@ GUARDS = [
     ),
     _attempt(
         "OutcomeTests.test_lease_is_asked_for",
-        "            may_send=self._leases.holder(claimed.id),\n",
+        "            may_send=self._leases.leave_for(claimed.id),\n",
         "",
     ),
     _queue(
@@ -339,8 +339,8 @@ GUARDS = [
         "EndTests.test_waited_for_no_longer", "        return ended\n", "        return taken\n"
     ),
     _bounds(
-        "EndTests.test_leased_while_it_aborts",
-        "            if self._aborted\n",
+        "EndTests.test_leased_while_it_breaks_off",
+        "            if self._broken_off\n",
         "            if False\n",
     ),
 ]

@@ -8,6 +8,7 @@ DELIVERY = "smtpforward/server/delivery.py"
 OUTBOUND = "smtpforward/config/outbound.py"
 STORE = "smtpforward/config/store.py"
 DESTINATIONS = "smtpforward/outbound/destinations.py"
+SERVICE = "smtpforward/service.py"
 
 
 def _split(test: str, file: str, before: str, after: str) -> Guard:
@@ -46,10 +47,95 @@ GUARDS = [
     _store("test_a_wrong_store_is_one_problem", OUTBOUND, "            if place is not None:",
            "            if place is not None and self.reading.values[MAIN][key]:"),
     Guard(
+        "tests.test_service.ListeningTests.test_while_it_ends",
+        SERVICE,
+        "            self._places = self._listened_on()\n",
+        "            pass\n",
+    ),
+    Guard("tests.test_service.ApplyTests.test_queue", SERVICE, "lasting(old, given)", "given"),
+    Guard(
+        "tests.test_service.ApplyTests.test_queue",
+        "smtpforward/queueing.py",
+        "        self.direct.rebound(outbound.direct.bounds)\n",
+        "",
+    ),
+    Guard(
+        "tests.test_workers_parent.SettingsTests.test_queue",
+        "smtpforward/workers/parent.py",
+        "lasting(old, settings)",
+        "settings",
+    ),
+    Guard(
+        "tests.test_outbound_queue.BackoffTests.test_new_settings",
+        "smtpforward/outbound/queue.py",
+        "            self.destinations.forget_backoffs()\n",
+        "            pass\n",
+    ),
+    Guard(
+        "tests.test_outbound_queue.BackoffTests.test_set_up",
+        "smtpforward/outbound/attempt.py",
+        "        if not isinstance(where, Direct):\n            complain",
+        "        if True:\n            complain",
+    ),
+    Guard(
+        "tests.test_outbound_queue.GroupingTests.test_section_of_ours",
+        "smtpforward/outbound/places.py",
+        "    if not asked and routing",
+        "    if routing",
+    ),
+    Guard(
+        "tests.test_client_target.NewRoutesTests.test_rebound",
+        "smtpforward/client/target.py",
+        "        if self._life is Life.OPEN:\n            for pool",
+        "        if True:\n            for pool",
+    ),
+    Guard(
         "tests.test_config_outbound.SmartHostTests.test_login_without_one",
         OUTBOUND,
         "            self._check_no_login()\n",
         "",
+    ),
+    Guard(
+        "tests.test_service.EndTests.test_what_does_not_end",
+        SERVICE,
+        "            await ended.addTimeout(",
+        "            await ending.addTimeout(",
+    ),
+    Guard(
+        "tests.test_outbound_queue.EndTests.test_what_has_left_is_waited_for",
+        "smtpforward/outbound/leases.py",
+        "            self._sent.add(entry)\n",
+        "",
+    ),
+    Guard(
+        "tests.test_outbound_queue.TakingTests.test_nothing_is_claimed",
+        "smtpforward/outbound/queue.py",
+        "        if self._delivers and not claimed:\n",
+        "        if self._delivers:\n",
+    ),
+    Guard(
+        "tests.test_outbound_queue.ScheduleTests.test_put_off_meanwhile",
+        "smtpforward/outbound/turns.py",
+        "self._next_due = min(self._next_due, due)",
+        "self._next_due = due",
+    ),
+    Guard(
+        "tests.test_outbound_queue.ScheduleTests.test_due_behind_others",
+        "smtpforward/outbound/turns.py",
+        "        else:\n            # When more of it falls due, only the store knows.\n",
+        "        elif False:\n",
+    ),
+    Guard(
+        "tests.test_outbound_queue.ScheduleTests.test_cannot_be_read_now",
+        "smtpforward/outbound/attempt.py",
+        "        except StoreError as error:\n            self.log.error(",
+        "        except KeyError as error:\n            self.log.error(",
+    ),
+    Guard(
+        "tests.test_outbound_queue.LeaseTests.test_duration",
+        "smtpforward/outbound/leases.py",
+        " - margin > self._store.now()",
+        " > self._store.now()",
     ),
     Guard(
         "tests.test_outbound_destinations.AttemptsTests.test_not_reached_yet",

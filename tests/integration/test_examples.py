@@ -13,6 +13,7 @@ from tests.peers.clients import Finished, run
 from tests.peers.gateway import TREE, environment, three_files, twistd_command, write_config
 from tests.peers.ports import free_port
 from tests.peers.process import Process
+from tests.peers.script import TAKEN, Held, Script
 from tests.peers.wait import until
 
 EXAMPLES = TREE / "docs" / "examples"
@@ -20,6 +21,7 @@ TESTED_BY = {
     "embedded_gateway.py": "test_embedded_gateway",
     "send_through_pool.py": "test_send_through_pool",
     "gateway.tac": "test_application_file",
+    "queue_mail.py": "test_queue_mail",
 }
 
 
@@ -89,6 +91,32 @@ class ExamplesTests(PeerTestCase):
         done = await self.send_through_pool(free_port())
         self.assertEqual(0, done.exit_code, done.output)
         self.assertEqual(10, len(re.findall(r"^\d UNREACHABLE .*refused", done.output, re.M)))
+
+    async def test_queue_mail(self) -> None:
+        """What was queued when the program was killed is delivered by its next run, once."""
+        hold = Held(TAKEN)
+        backend = self.backend(Script(replies={".": hold, "BDAT": hold}))
+        folder, file = self.folder(), "queue.sqlite3"
+        command = [sys.executable, str(EXAMPLES / "queue_mail.py"), file, "127.0.0.1"]
+        rcpts = [f"{name}@example.com" for name in "abc"]
+        arguments = [str(backend.port), "me@example.org", *rcpts]
+        program = Process([*command, *arguments], folder, environment(), "first")
+        self.stop_later(program.stop)
+        await program.until(lambda: all(f"{r} ACCEPTED" in program.stdout for r in rcpts), "all")
+        await until(lambda: hold.waiting, program.output)
+        program.kill()
+        other = self.backend()
+        arguments = [str(other.port), "me@example.org"]
+        done = await run([*command, *arguments], environ=environment(), folder=folder)
+        self.assertEqual(0, done.exit_code, done.output)
+        found = [message.rcpts[0].decode() for message in other.messages]
+        self.assertEqual([f"RCPT TO:<{rcpt}>" for rcpt in rcpts], sorted(found))
+        self.assertEqual(3, done.output.count("status=sent"), done.output)
+        await until(lambda: other.connections.open == 0, lambda: repr(other))
+        self.assertEqual({"QUIT"}, {talk.verbs[-1] for talk in other.conversations})
+        # A third run finds nothing to do.
+        done = await run([*command, *arguments], environ=environment(), folder=folder)
+        self.assertEqual((0, 3), (done.exit_code, len(other.messages)), done.output)
 
     async def test_application_file(self) -> None:
         """``twistd -ny gateway.tac`` runs the gateway of the directory that the variable names."""

@@ -8,6 +8,7 @@ there.
 import email
 import email.policy
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from twisted.internet import reactor
@@ -32,7 +33,12 @@ SENDER = "example.org"  # of the raw client's mail
 
 
 class QueueCase(ForwardingCase):
-    """A gateway whose clients' mail is queued, a name server, and a home for bounces."""
+    """A gateway whose clients' mail is queued, a name server, and a home for bounces.
+
+    :ivar files: more of the configuration directory.
+    """
+
+    files: Mapping[str, str] = {}
 
     def setUp(self) -> None:
         super().setUp()
@@ -67,6 +73,7 @@ class QueueCase(ForwardingCase):
         return self.forward(
             self.home.port,
             {
+                **self.files,
                 "smtp.ini": f"listen=127.0.0.1:{self.port}\n",
                 "smtp_forward.ini": top + (sections or own),
                 "outbound.ini": "".join(f"{line}\n" for line in settings),

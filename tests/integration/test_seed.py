@@ -1,17 +1,18 @@
 """The examples of Haraka's ``queue/smtp_forward`` documentation, from socket to socket.
 
 Its addresses stand for three scripted backends: ``1.2.3.4`` is the default host, ``1.2.3.5`` that
-of example1.com and example2.com, ``1.2.3.6`` that of example3.com. Clients come from 127.0.0.1;
-whether they relay is said in each test.
+of example1.com and example2.com, ``1.2.3.6`` that of example3.com. A name server leads to one MX
+host for all other mail. Clients come from 127.0.0.1; whether they relay is said in each test.
 """
 
 from collections.abc import Mapping, Sequence
-from functools import partial
 
 from twisted.internet.threads import deferToThread
+from twisted.names import dns
 
 from tests.integration.forwarding import EXTENSIONS, FIRST, NEXT, ForwardingCase
 from tests.peers.backend import ScriptedBackend
+from tests.peers.ports import free_port
 from tests.peers.raw import RawClient
 from tests.peers.script import Script, by_recipient
 from tests.peers.wait import until
@@ -66,6 +67,12 @@ class SeedCase(ForwardingCase):
     def setUp(self) -> None:
         super().setUp()
         self.default, self.five, self.six = (self.backend() for _ in range(3))
+        self.mail_host = ScriptedBackend(None, free_port(), "127.0.0.2")
+        self.stop_later(self.mail_host.stop)
+        self.names = self.name_server()
+        for domain in ("example4.com", "elsewhere.example"):
+            self.names.mx(domain, (10, f"mx.{domain}"))
+            self.names.address(f"mx.{domain}", "127.0.0.2")
 
     async def start(
         self, forward: str = PER_DOMAIN, relaying: bool = False, hosts: str = DOMAINS
@@ -76,7 +83,10 @@ class SeedCase(ForwardingCase):
             "smtp_forward.ini": forward.format(**ports),
             "host_list": hosts,
             "relay_acl_allow": "127.0.0.0/8\n" if relaying else STRANGERS,
-            "outbound.ini": "store=sqlite:queue.sqlite3\n",
+            "outbound.ini": (
+                f"store=sqlite:queue.sqlite3\nnameservers=127.0.0.1:{self.names.port}\n"
+                f"mx_port={self.mail_host.port}\nlocal_mx_ok=true\nenable_tls=false\n"
+            ),
         }
         return await self.client(self.forward(self.default.port, files))
 
@@ -111,10 +121,12 @@ class SeedCase(ForwardingCase):
         default: Sequence[tuple[str, ...]] = (),
         five: Sequence[tuple[str, ...]] = (),
         six: Sequence[tuple[str, ...]] = (),
+        by_mx: Sequence[tuple[str, ...]] = (),
     ) -> None:
-        """These messages reached the three backends, and no others did."""
-        found = [self.got(backend) for backend in (self.default, self.five, self.six)]
-        self.assertEqual([list(default), list(five), list(six)], found)
+        """These messages reached the three backends and the MX host, and no others did."""
+        backends = (self.default, self.five, self.six, self.mail_host)
+        found = [self.got(backend) for backend in backends]
+        self.assertEqual([list(default), list(five), list(six), list(by_mx)], found)
 
 
 class PerDomainTests(SeedCase):
@@ -157,20 +169,26 @@ class PerDomainTests(SeedCase):
         self.assert_got(five=[("user@example.com",)], six=[("user@example.com",)])
 
     async def test_enable_outbound_of_a_domain(self) -> None:
-        """example4.com has no forwarding for who relays: its mail goes through the outbound queue.
+        """example4.com has no forwarding for who relays: its mail travels to its MX host.
 
-        From there to the default backend: it is a domain of ours.
+        That it is in ``host_list`` as well, so that its inbound mail is accepted, changes nothing.
         """
-        client = await self.start(relaying=True)
-        self.assertEqual([RECIPIENT_OK], await self.begin(client, "user@example4.com"))
-        self.assertRegex(await self.end(client), QUEUED)
-        await until(lambda: self.default.messages, "the delivery from the queue")
-        self.assert_got(default=[("user@example4.com",)])
+        for hosts in (DOMAINS, ""):
+            client = await self.start(relaying=True, hosts=hosts)
+            self.assertEqual([RECIPIENT_OK], await self.begin(client, "user@example4.com"))
+            self.assertRegex(await self.end(client), QUEUED)
+            await until(lambda: self.mail_host.messages, "the delivery from the queue")
+            self.assert_got(by_mx=[("user@example4.com",)])
+            [message] = self.mail_host.messages
+            self.assertTrue((message.wire + b".\r\n").endswith(FIRST))
+            self.assertIn(("example4.com", dns.MX, "udp"), self.names.asked)
+            self.mail_host.conversations.clear()
+            self.names.asked.clear()
         # Its other domains are forwarded for who relays as for everyone.
         await self.mail(client, "user@example1.com")
         await self.mail(client, "user@elsewhere.example")
-        default = [("user@example4.com",), ("user@elsewhere.example",)]
-        self.assert_got(default=default, five=[("user@example1.com",)])
+        self.assert_got(default=[("user@elsewhere.example",)], five=[("user@example1.com",)])
+        self.assertEqual([], self.names.asked)
         self.assertEqual([], self.log_errors())
 
     async def test_enable_outbound_is_for_who_relays(self) -> None:
@@ -185,17 +203,26 @@ class PerDomainTests(SeedCase):
         forward = PER_DOMAIN.replace("[example1.com]", "enable_outbound=false\n[example1.com]")
         forward = forward.replace("[example3.com]", "[example3.com]\nenable_outbound=true")
         client = await self.start(forward, relaying=True)
-        for rcpt, backend in (("user@example.com", self.default), ("user@example1.com", self.five)):
+        for rcpt, backend in (
+            # A domain of ours, whose MX host is most likely this gateway.
+            ("user@example.com", self.default),
+            ("user@example1.com", self.five),
+            ("user@elsewhere.example", self.mail_host),
+            # It says so itself.
+            ("user@example4.com", self.mail_host),
+        ):
+            before = len(self.got(backend))
             self.assertEqual([RECIPIENT_OK], await self.begin(client, rcpt))
             self.assertRegex(await self.end(client), QUEUED)
-            await until(partial(self.got, backend), rcpt)
+            await until(lambda b=backend, n=before: len(self.got(b)) > n, rcpt)  # type: ignore[misc]
         await self.mail(client, "user@example3.com")
         one, two, three = (
             [("user@example.com",)],
             [("user@example1.com",)],
             [("user@example3.com",)],
         )
-        self.assert_got(one, two, three)
+        by_mx = [("user@elsewhere.example",), ("user@example4.com",)]
+        self.assert_got(one, two, three, by_mx)
 
 
 class SplitTests(SeedCase):

@@ -77,6 +77,18 @@ class SharingTests(StoreTestCase):
         await stores[1].change(Filter(), Change.RETRY)
         await until(lambda: told[2] > before[2] and told[0], lambda: f"being told: {told}")
 
+    async def test_keeps_listening(self) -> None:
+        """What is told costs no connection: the next one comes over the same."""
+        store, other = await self.opened("a"), await self.opened(None)
+        calls: list[None] = []
+        store.watch(lambda: calls.append(None))
+        listening = "SELECT pid FROM pg_stat_activity WHERE query LIKE 'LISTEN%'"
+        before = self.sql(listening)
+        for number in range(3):
+            await other.add(new(f"{number}"))
+            await until(lambda number=number: len(calls) > number, "being told")  # type: ignore[misc]
+        self.assertEqual(before, self.sql(listening))
+
     async def test_many_notifications_are_few(self) -> None:
         """A hundred messages that come at once are told of together."""
         store, other = await self.opened("a"), await self.opened("b")

@@ -24,6 +24,7 @@ DAY = datetime.timedelta(days=1)
 CERTIFICATES = {
     "right": CA.issue_cert(HOST),
     "by name": CA.issue_cert(NAME),
+    "mx": CA.issue_cert("mx.example.com"),
     "wrong name": CA.issue_cert("127.0.0.99", "other.example"),
     "expired": CA.issue_cert(HOST, not_before=LONG_AGO, not_after=LONG_AGO + DAY),
     "untrusted": OTHER_CA.issue_cert(HOST),

@@ -38,9 +38,8 @@ class Load:
 
     def start(self) -> None:
         """Begin, as soon as there is somebody to connect to: see :meth:`resume`."""
-        self._running = gatherResults(
-            [deferToThread(self._session) for _ in range(SESSIONS)], consumeErrors=True
-        )
+        sessions = [deferToThread(self._session, number) for number in range(SESSIONS)]
+        self._running = gatherResults(sessions, consumeErrors=True)
 
     def resume(self) -> None:
         """The gateway listens."""
@@ -57,7 +56,7 @@ class Load:
         if self._running is not None:
             await self._running
 
-    def _session(self) -> None:
+    def _session(self, _: int) -> None:
         while not self._enough:
             self._may_connect.wait()
             try:
@@ -85,15 +84,19 @@ class Load:
 
     def taken(self) -> set[int]:
         """Those that were answered 250."""
-        return {number for number, answer in self.answers.items() if answer and answer.code == 250}
+        return {
+            number
+            for number, answer in self.answers.copy().items()
+            if answer and answer.code == 250
+        }
 
     def unanswered(self) -> set[int]:
         """Those whose sender does not know."""
-        return {number for number, answer in self.answers.items() if answer is None}
+        return {number for number, answer in self.answers.copy().items() if answer is None}
 
     def codes(self) -> Counter[int]:
         """How often each code came."""
-        return Counter(answer.code for answer in self.answers.values() if answer)
+        return Counter(answer.code for answer in self.answers.copy().values() if answer)
 
     def faults(self, messages: Iterable[Message]) -> list[str]:
         """What is wrong about ``messages``, those that the backend has kept."""

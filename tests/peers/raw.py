@@ -72,12 +72,14 @@ class RawClient:
         self.answer()
         return self.ask("EHLO client.example.org")
 
-    def transaction(self, segments: Iterable[bytes], *rcpts: str) -> Answer:
+    def transaction(
+        self, segments: Iterable[bytes], *rcpts: str, sender: str = "sender@example.org"
+    ) -> Answer:
         """One message whose wire form, the dot line included, is ``segments``; the last reply.
 
         A refusal before the message is the last reply as well.
         """
-        commands = ["MAIL FROM:<sender@example.org>"]
+        commands = [f"MAIL FROM:<{sender}>"]
         commands += [f"RCPT TO:<{rcpt}>" for rcpt in rcpts or ("rcpt@example.com",)]
         for command in (*commands, "DATA"):
             answer = self.ask(command)

@@ -8,6 +8,7 @@ import math
 from collections.abc import Collection, Sequence
 from typing import Any
 
+from smtpforward.content import Content
 from smtpforward.job import Delivery
 from smtpforward.outbound.entry import Claimed, Lease
 from smtpforward.outbound.store.postgresql.connections import Work
@@ -18,6 +19,7 @@ from smtpforward.outbound.store.rows import ASKED, indices_of, message_of
 # The words of the partial indexes.
 WAITING = "NOT held AND due IS NOT NULL"
 LOOKED_AT = 1000
+SMALL = 64 * 1024  # bytes of a message that comes with its claim
 
 _FIRST = f"""
 SELECT destination, min(due), count(*) FROM
@@ -45,8 +47,11 @@ WITH picked AS (
     UPDATE entry SET due = %s, owner = %s FROM picked WHERE entry.id = picked.id
     RETURNING entry.*, picked.due AS was_due
 )
-SELECT leased.id, destination, delivery, queued, attempts, noticed, was_due = {ASKED}, {MESSAGE}
-FROM leased JOIN message ON message.id = leased.message ORDER BY was_due, leased.id
+SELECT leased.id, destination, delivery, queued, attempts, noticed, was_due = {ASKED},
+    octets, data, {MESSAGE}
+FROM leased JOIN message ON message.id = leased.message
+LEFT JOIN part ON part.message = message.id AND number = 0 AND octets <= {SMALL}
+ORDER BY was_due, leased.id
 """
 _OWN = """
 (SELECT id FROM entry WHERE owner = %s AND due IS NOT NULL AND id = ANY (%s::int8[])
@@ -88,13 +93,15 @@ def claim(work: Work, destination: str, most: int, lease: Lease, now: float) -> 
 
 
 def _claimed(row: Sequence[Any]) -> Claimed:
-    id_, destination, delivery, queued, attempts, noticed, asked = row[:7]
-    message = message_of(row[7:])
+    id_, destination, delivery, queued, attempts, noticed, asked, octets, data = row[:9]
+    message = message_of(row[9:])
     recipients = message.envelope.recipients
     return Claimed(
         *(id_, message, destination, Delivery(delivery)),
         *(tuple((index, recipients[index]) for index in indices_of(queued)), attempts, noticed),
         asked,
+        # What is not all there is found out when it is asked for.
+        Content.of_wire(data) if data is not None and len(data) == octets else None,
     )
 
 

@@ -179,7 +179,7 @@ class Listener:
             pgconn.consume_input()
             while told := pgconn.notifies():
                 heard = heard or told.extra != self._name
-            if pgconn.status is not ConnStatus.OK:
+            if pgconn.status != ConnStatus.OK:
                 raise psycopg.OperationalError("the connection has ended")
         except psycopg.Error:
             self.connectionLost(Failure())

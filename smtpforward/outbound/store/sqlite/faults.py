@@ -21,6 +21,11 @@ _DAMAGED = (
     "stop the gateway, keep a copy, and see what 'sqlite3 FILE .recover' saves",
 )
 _RIGHTS = "let the gateway's user write the file and its directory"
+_DESCRIPTORS = "let the gateway have more file descriptors (ulimit -n, LimitNOFILE=)"
+_REMEDIES = {
+    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), _RIGHTS),
+    **dict.fromkeys((errno.EMFILE, errno.ENFILE), _DESCRIPTORS),
+}
 _CODES: dict[int, tuple[type[StoreError], str]] = {
     sqlite3.SQLITE_FULL: _FULL,
     # The index of the write-ahead log could not grow: nothing else makes that fail.
@@ -52,5 +57,5 @@ def of_os_error(error: OSError, path: str) -> StoreError:
     where = f"{error.filename or path}: {error.strerror or error}"
     if error.errno in _NO_SPACE:
         return StoreFullError(f"{where}: {MAKE_SPACE}")
-    remedy = _RIGHTS if isinstance(error, PermissionError) else "see that the directory is there"
+    remedy = _REMEDIES.get(error.errno or 0, "see that the directory is there")
     return StoreUnavailableError(f"{where}: {remedy}")

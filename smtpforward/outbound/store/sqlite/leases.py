@@ -4,6 +4,7 @@ import json
 from collections.abc import Collection, Sequence
 from typing import Any
 
+from smtpforward.content import Content
 from smtpforward.job import Delivery
 from smtpforward.outbound.entry import Claimed, Lease
 from smtpforward.outbound.store.rows import ASKED, indices_of, message_of
@@ -39,8 +40,9 @@ SELECT due FROM entry INDEXED BY entry_due
 WHERE {WAITING} AND destination NOT IN (SELECT value FROM json_each(?)) ORDER BY due LIMIT 1
 """
 _CLAIM = f"""
-SELECT entry.id, destination, delivery, queued, attempts, noticed, due = {ASKED}, {MESSAGE}
+SELECT entry.id, destination, delivery, queued, attempts, noticed, due = {ASKED}, data, {MESSAGE}
 FROM entry INDEXED BY entry_destination JOIN message ON message.number = entry.message
+JOIN body ON body.message = entry.message
 WHERE {WAITING} AND destination = ? AND due <= ? ORDER BY due, entry.id LIMIT ?
 """
 _OWN = "owner = ? AND due IS NOT NULL AND id IN (SELECT value FROM json_each(?))"
@@ -75,14 +77,15 @@ def claim(
 
 
 def _claimed(row: Sequence[Any]) -> Claimed:
-    id_, destination, delivery, queued, attempts, noticed, asked = row[:7]
-    message = message_of(row[7:])
+    id_, destination, delivery, queued, attempts, noticed, asked, data = row[:8]
+    message = message_of(row[8:])
     recipients = message.envelope.recipients
     return Claimed(
         *(id_, message, destination, Delivery(delivery)),
         *(tuple((index, recipients[index]) for index in indices_of(queued)), attempts),
         bool(noticed),
         bool(asked),
+        None if data is None else Content.of_wire(data),
     )
 
 
