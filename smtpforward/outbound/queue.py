@@ -26,10 +26,11 @@ from smtpforward.interfaces import IDeliver
 from smtpforward.job import Event, Job, Outcome
 from smtpforward.net.clock import Clock
 from smtpforward.outbound import accept
-from smtpforward.outbound.attempt import NOTHING, After, Attempts, HandedOver, Targets
+from smtpforward.outbound.attempt import NOTHING, After, Attempts
 from smtpforward.outbound.destinations import Destinations
 from smtpforward.outbound.entry import Claimed, NewMessage
 from smtpforward.outbound.errors import StoreError
+from smtpforward.outbound.handover import HandedOver, Targets
 from smtpforward.outbound.leases import Leases
 from smtpforward.outbound.turns import Turns
 from smtpforward.reply import Reply

@@ -21,6 +21,10 @@ def _attempt(test: str, before: str, after: str) -> Guard:
     return _of("attempt", test, before, after)
 
 
+def _handover(test: str, before: str, after: str) -> Guard:
+    return _guard("outbound_attempt", f"{OUTBOUND}/handover.py", test, before, after)
+
+
 def _queue(test: str, before: str, after: str) -> Guard:
     return _guard("outbound_queue", f"{OUTBOUND}/queue.py", test, before, after)
 
@@ -124,7 +128,7 @@ GUARDS = [
         "            self.destinations.failed(claimed.destination, handed.unreachable, now)\n",
         "",
     ),
-    _attempt(
+    _handover(
         "SeveralPlacesTests.test_one_reached",
         "    if any(part.reached for part in parts):\n",
         "    if False:\n",
@@ -151,7 +155,7 @@ GUARDS = [
         "why=failure.getErrorMessage())\n        self._again(RETRY_EVERY)",
         "why=failure.getErrorMessage())\n        self._again(RENEW_EVERY)",
     ),
-    _attempt(
+    _handover(
         "OutcomeTests.test_lease_is_asked_for",
         "            may_send=self._leases.leave_for(claimed.id),\n",
         "",
@@ -183,12 +187,12 @@ GUARDS = [
         "            return NOTHING\n",
         "",
     ),
-    _attempt(
+    _handover(
         "SeveralPlacesTests.test_broken_off_in_between",
         "            if not before:\n                raise\n",
         "            raise\n",
     ),
-    _attempt(
+    _handover(
         "SeveralPlacesTests.test_broken_off_in_between",
         "        if any(part.broken_off for part in before):\n",
         "        if False:\n",
@@ -198,7 +202,7 @@ GUARDS = [
         "self._record(result, handed.broken_off)",
         "self._record(result, False)",
     ),
-    _attempt(
+    _handover(
         "UnforeseenTests.test_hand_over",
         "            return _for_all(group, answers.LOCAL_FAULT)\n",
         "            raise\n",
@@ -226,7 +230,7 @@ GUARDS = [
     _attempt(
         "OutcomeTests.test_no_attempt", "        if not handed.counted:\n", "        if False:\n"
     ),
-    _attempt(
+    _handover(
         "OutcomeTests.test_instead", "        if instead is not None:\n", "        if False:\n"
     ),
     _guard(

@@ -73,7 +73,7 @@ GUARDS = [
     ),
     Guard(
         "tests.test_outbound_queue.BackoffTests.test_set_up",
-        "smtpforward/outbound/attempt.py",
+        "smtpforward/outbound/handover.py",
         "        if not isinstance(where, Direct):\n            complain",
         "        if True:\n            complain",
     ),
