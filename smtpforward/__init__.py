@@ -23,7 +23,7 @@ from smtpforward.job import (
     Timeouts,
 )
 from smtpforward.learned import LearnedRefusals
-from smtpforward.outbound.attempt import Targets
+from smtpforward.outbound.handover import Targets
 from smtpforward.outbound.queue import OutboundQueue
 from smtpforward.outbound.store.sqlite import SQLiteStore
 from smtpforward.queueing import Queueing

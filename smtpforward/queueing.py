@@ -18,7 +18,7 @@ from smtpforward.client.target import ForwardTarget
 from smtpforward.config.settings import Outbound, Settings
 from smtpforward.job import TLS
 from smtpforward.net.clock import Clock
-from smtpforward.outbound.attempt import Targets
+from smtpforward.outbound.handover import Targets
 from smtpforward.outbound.lookups import lookups_at
 from smtpforward.outbound.mx import MailHosts
 from smtpforward.outbound.queue import OutboundQueue

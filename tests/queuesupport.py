@@ -19,8 +19,8 @@ from smtpforward.content import Content
 from smtpforward.envelope import Address, Client, Envelope, Recipient
 from smtpforward.interfaces import IDeliver
 from smtpforward.job import Delivery, Event, Job, NextHop, Outcome, Stage
-from smtpforward.outbound.attempt import Targets
 from smtpforward.outbound.entry import Filter, Listed, Shown
+from smtpforward.outbound.handover import Targets
 from smtpforward.outbound.queue import OutboundQueue
 from smtpforward.outbound.store.sqlite import SQLiteStore
 from smtpforward.outbound.unroutable import Unroutable

@@ -22,11 +22,10 @@ from smtpforward.outbound.attempt import (
     STORE_AGAIN,
     After,
     Attempts,
-    HandedOver,
-    Targets,
 )
 from smtpforward.outbound.entry import Claimed, Lease, Message, Result, State
 from smtpforward.outbound.errors import StoreDamagedError, StoreFullError, StoreUnavailableError
+from smtpforward.outbound.handover import HandedOver, Targets
 from smtpforward.outbound.leases import Leases
 from smtpforward.outbound.unroutable import lookup_failed, no_such_domain
 from tests.queuesupport import BEGAN, BUSY, DONE, MESSAGE, NO_USER, ScriptedHosts, queueing
@@ -82,11 +81,12 @@ class AttemptCase(SynchronousTestCase):
         self.leases = Leases(self.store, "own", self.clock, lambda: 300.0)
         self.settings = queueing(intervals=(60.0, 300.0))
         self.told: list[HandedOver] = []
+        self.targets: Targets | None = None
         self.find: Callable[[str], Deferred[NextHop]] = self.hosts.mail_hosts
         self.attempts = Attempts(
             self.store,
             self.leases,
-            lambda: Targets(self.hosts, self.hosts, self.find),
+            lambda: self.targets or Targets(self.hosts, self.hosts, self.find),
             self._settings,
             self.clock,
             lambda claimed, handed: self.told.append(handed),
@@ -239,6 +239,18 @@ class SeveralPlacesTests(AttemptCase):
         self.assertEqual(self.hosts.recipients[0], ["b@example.org", "d@example.org"])
         [result] = self.store.results
         self.assertEqual(sorted(each.index for each in result.attempt.results), [0, 1, 2, 3])
+
+    def test_new_smart_host_meanwhile(self) -> None:
+        """What goes to the smart host goes over the queue's own pools, whatever comes meanwhile."""
+        direct = ScriptedHosts(self.clock)
+        self.settings = queueing(self.settings, smart_host=next_hop("smart.example"))
+        self.targets = Targets(self.hosts, direct, self.find)
+        self.hosts.held = []
+        self.make("c@own.test", "b@example.org")
+        self.settings = queueing(self.settings, smart_host=next_hop("other.example"))
+        self.hosts.let_go()
+        self.assertEqual(self.hosts.recipients, [["c@own.test"]])
+        self.assertEqual(direct.recipients, [["b@example.org"]])
 
     def test_broken_off_in_between(self) -> None:
         """What one has taken is recorded, so that it does not get it twice; the rest stays."""

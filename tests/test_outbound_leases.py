@@ -7,14 +7,15 @@ from twisted.internet.defer import Deferred, fail
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from smtpforward.outbound import leases as parts
+from smtpforward.outbound import leases
 from smtpforward.outbound.entry import Lease
 from smtpforward.outbound.errors import StoreUnavailableError
-from smtpforward.outbound.leases import MOST_MARGIN, Leases
+from smtpforward.outbound.leases import Leases
 from tests.queuesupport import BEGAN
 
-DURATION, MARGIN = 300.0, MOST_MARGIN
-RENEW_EVERY, RETRY_EVERY = DURATION * parts.RENEW_EVERY, DURATION * parts.RETRY_EVERY
+DURATION = 300.0
+RENEW_EVERY, RETRY_EVERY = leases.RENEW_EVERY * DURATION, leases.RETRY_EVERY * DURATION
+MARGIN = leases.MOST_MARGIN
 
 
 class ScriptedStore:

@@ -74,6 +74,7 @@ class MadeTests(SynchronousTestCase):
 
     def test_null_sender(self) -> None:
         """There are no bounces of bounces, whatever was asked for."""
+        self.patch(notices, "wanted", lambda *_: True)
         entry = claimed(b"FAILURE,DELAY,SUCCESS", b"SUCCESS", sender=NULL_SENDER)
         self.assertEqual(self.made(entry, fates("failed", "sent"), 4000.0), Made())
 

@@ -182,20 +182,22 @@ class EndTests(QueueCase):
         ending.addErrback(lambda failure: None)
         ending.cancel()
         self.assertIs((await putting)[0].event, Event.ACCEPTED)
-        await self.stop(self.queue)
+        await self.queue.break_off()
+        await self.queue.close()
 
-    async def test_written_while_it_aborts(self) -> None:
+    async def test_written_while_it_breaks_off(self) -> None:
         """What is written when all is broken off is not attempted, and waits for the next."""
         await self.start()
         putting = self.queue.deliver(self.job("b@example.com"))
-        await self.stop(self.queue)
+        await self.queue.break_off()
+        await self.queue.close()
         self.assertIs((await putting)[0].event, Event.ACCEPTED)
         self.assertEqual(self.hosts.jobs, [])
         await self.start()
         await self.settled()
         self.assertEqual(len(self.hosts.jobs), 1)
 
-    async def test_leased_while_it_aborts(self) -> None:
+    async def test_leased_while_it_breaks_off(self) -> None:
         """What is leased then is given back."""
         await self.start(disabled=True)
         await self.put("b@example.com")
@@ -203,14 +205,15 @@ class EndTests(QueueCase):
         outbound = attrs.evolve(queue.settings.outbound, disabled=False)  # type: ignore[arg-type]
         claim, ends = queue.store.claim, list[Deferred[Any]]()
 
-        def abort(*arguments: Any) -> Any:
-            ends.append(Deferred.fromCoroutine(self.stop(queue)))
+        def break_off(*arguments: Any) -> Any:
+            ends.append(queue.break_off())
             return claim(*arguments)
 
-        self.patch(queue.store, "claim", abort)
+        self.patch(queue.store, "claim", break_off)
         queue.adopt(attrs.evolve(queue.settings, outbound=outbound))
         await until(lambda: ends, "it is leased")
         await ends[0]
+        await queue.close()
         self.assertEqual((self.hosts.jobs, queue.destinations.active), ([], 0))
         await self.start()
         await self.settled()

@@ -26,10 +26,11 @@ from smtpforward.interfaces import IDeliver
 from smtpforward.job import Event, Job, Outcome
 from smtpforward.net.clock import Clock
 from smtpforward.outbound import accept
-from smtpforward.outbound.attempt import NOTHING, After, Attempts, HandedOver, Targets
+from smtpforward.outbound.attempt import NOTHING, After, Attempts
 from smtpforward.outbound.destinations import Destinations
 from smtpforward.outbound.entry import Claimed, NewMessage
 from smtpforward.outbound.errors import StoreError
+from smtpforward.outbound.handover import HandedOver, Targets
 from smtpforward.outbound.leases import Leases
 from smtpforward.outbound.turns import Turns
 from smtpforward.reply import Reply
@@ -272,11 +273,10 @@ class OutboundQueue:
     def _begin(
         self, claimed: Claimed, instead: Reply | None, content: Content | None = None
     ) -> None:
-        content = content or claimed.content
         attempt: Deferred[Any] = Deferred.fromCoroutine(
             self._attempts.leave(claimed, content)
             if self._broken_off
-            else self._attempts.make(claimed, content, instead)
+            else self._attempts.make(claimed, content or claimed.content, instead)
         )
         self._running[attempt] = claimed.id
         attempt.addErrback(self._failed, claimed)

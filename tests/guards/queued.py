@@ -73,7 +73,7 @@ GUARDS = [
     ),
     Guard(
         "tests.test_outbound_queue.BackoffTests.test_set_up",
-        "smtpforward/outbound/attempt.py",
+        "smtpforward/outbound/handover.py",
         "        if not isinstance(where, Direct):\n            complain",
         "        if True:\n            complain",
     ),
@@ -128,8 +128,8 @@ GUARDS = [
     Guard(
         "tests.test_outbound_queue.ScheduleTests.test_cannot_be_read_now",
         "smtpforward/outbound/attempt.py",
-        "        except (StoreError, CancelledError) as error:\n",
-        "        except CancelledError as error:\n",
+        "        except StoreError as error:\n            self.log.error(",
+        "        except KeyError as error:\n            self.log.error(",
     ),
     Guard(
         "tests.test_outbound_queue.LeaseTests.test_duration",
