@@ -28,7 +28,8 @@ UNPACKED := /usr/local/lib/smtpforward-peers
 EXIM := exim4-daemon-heavy
 EXIM_USER := Debian-exim
 
-.PHONY: demo test load fault-matrix kill queue-kill queue-shared attack check guards fuzz peers clean
+.PHONY: demo test load fault-matrix kill queue-kill queue-shared attack check guards fuzz \
+	bench-queue bench-queue-full peers clean
 
 demo: $(VENV)/.installed
 	$(BIN)/smtpforward demo $(ARGS)
@@ -83,12 +84,20 @@ fuzz: $(VENV)/.installed-fuzz
 	$(FIXED) $(BIN)/python -m tests.fuzz replies 15 $(SEED)
 	$(FIXED) $(BIN)/python -m tests.fuzz settings 20 $(SEED)
 
+# The outbound queue beside Postfix: prints a report, and writes it to build/queue.md and .json.
+# Some minutes; the full form, with a queue of 100000 messages, half an hour.
+bench-queue: $(VENV)/.installed-test
+	$(BIN)/python -m benchmarks.queue $(ARGS)
+
+bench-queue-full: $(VENV)/.installed-test
+	$(BIN)/python -m benchmarks.queue --full --name queue-full $(ARGS)
+
 # The layers test is one of the unit tests.
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/mypy -p tests.peers -p tests.integration -p tests.fuzz
+	$(BIN)/mypy -p tests.peers -p tests.integration -p tests.fuzz -p benchmarks
 	$(BIN)/coverage erase
 	$(BIN)/coverage run --branch --source=smtpforward $(TRIAL) $(UNIT_TESTS)
 	$(BIN)/coverage report --skip-covered --show-missing

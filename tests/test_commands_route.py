@@ -122,6 +122,10 @@ class RouteTests(CommandCase):
             self.assertEqual(self.route("a@queued.example", **files), 0)
             said = self.QUEUE.format("a@queued.example", "to 192.0.2.1:25")
             self.assertTrue(self.out[0].startswith(said), self.out)
+        forward = f"{TOP}[example.com]\nenable_outbound=false\n"
+        self.assertEqual(self.route("--auth", "a@example.com", forward=forward), 0)
+        said = self.QUEUE.format("a@example.com", "to the MX hosts of example.com")
+        self.assertTrue(self.out[0].startswith(said), self.out)
 
     def test_queued_postmaster(self) -> None:
         """There is no domain whose MX hosts could be asked for: the default route's host."""

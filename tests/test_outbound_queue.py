@@ -188,15 +188,23 @@ class GroupingTests(QueueCase):
         self.assertEqual([where for where, _ in smart], expected)
 
     def test_section_of_ours(self) -> None:
-        """A domain of ours whose own section asks for the queue goes to its MX hosts."""
+        """One whose own section has ``enable_outbound=false`` goes to its MX hosts."""
         job = self.job("b@ours.test")
         for section, selector, expected in (
-            (Route("", next_hop(), enable_outbound=False, own_way=True), "rcpt_to", "ours.test"),
-            (Route("", next_hop(), queue="outbound", own_way=True), "rcpt_to", "ours.test"),
-            (Route("", next_hop(), enable_outbound=False), "rcpt_to", "backend.example.com:25"),
-            (Route("", next_hop(), own_way=True), "rcpt_to", "backend.example.com:25"),
             (
-                Route("", next_hop(), queue="outbound", own_way=True),
+                Route("", next_hop(), enable_outbound=False, own_outbound=True),
+                "rcpt_to",
+                "ours.test",
+            ),
+            (
+                Route("", next_hop(), queue="outbound", enable_outbound=False, own_outbound=True),
+                "rcpt_to",
+                "backend.example.com:25",
+            ),
+            (Route("", next_hop(), enable_outbound=False), "rcpt_to", "backend.example.com:25"),
+            (Route("", next_hop(), own_outbound=True), "rcpt_to", "backend.example.com:25"),
+            (
+                Route("", next_hop(), enable_outbound=False, own_outbound=True),
                 "mail_from",
                 "backend.example.com:25",
             ),

@@ -22,6 +22,7 @@ from smtpforward.outbound.errors import (
     StoreUnavailableError,
 )
 from smtpforward.outbound.store.sqlite import SQLiteStore
+from smtpforward.outbound.store.sqlite.adding import files
 from tests import storesuite, storesuite_operators, storesuite_results
 from tests.storesupport import BODY, FAILED, QUEUED, SteppedReactor, new, result, wire
 
@@ -388,6 +389,12 @@ class PlansTests(OnSQLite, storesuite.StoreSuite, TestCase):
         ):
             plans = await self.plans(store, use)
             self.assertFalse([plan for plan in plans if "TEMP B-TREE" in plan], plans)
+
+    async def test_files(self) -> None:
+        """The files of large messages are found without a look at the small ones."""
+        store = await self.opened()
+        plans = await self.plans(store, lambda s: s._writer.run(lambda t: files(t.execute)))
+        self.assertEqual(plans, ["SEARCH body USING COVERING INDEX body_file (file>?)"])
 
 
 # What is given to a statement, and an index whose first entry that fits is the answer.

@@ -143,16 +143,16 @@ class InheritanceTests(DirectoryCase):
             self.assertEqual(section, attrs.evolve(default, section="a.example", next_hop=hop))
             self.assertTrue(section.own_host)
 
-    def test_own_way(self) -> None:
-        """Whether it says itself which way its mail goes, as the top level never does."""
+    def test_own_outbound(self) -> None:
+        """Whether it says ``enable_outbound`` itself, as the top level never does."""
         for text, own in (
             ("", False),
             ("host=192.0.2.2\n", False),
-            ("queue=smtp_forward\n", True),
+            ("queue=outbound\n", False),
             ("enable_outbound=true\n", True),
         ):
             default, section = self.section(text)
-            self.assertEqual((default.own_way, section.own_way), (False, own), text)
+            self.assertEqual((default.own_outbound, section.own_outbound), (False, own), text)
 
     def test_own_host_that_is_the_same(self) -> None:
         """That it is the top level's host does not matter: without its login it is another way."""

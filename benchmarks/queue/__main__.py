@@ -25,17 +25,18 @@ class Sizes:
     """How much is measured.
 
     :ivar messages: for each rate. ``live``, ``dead``: beside each other. ``queued``: a large queue,
-        watched for ``minutes``.
+        watched for ``minutes``. ``repeat``: how often rates and times are measured.
     """
 
     messages: int = 1000
     live: int = 1000
     dead: int = 2500
     queued: int = 10_000
-    minutes: float = 0.2
+    minutes: float = 0.1
+    repeat: int = 2
 
 
-FULL = Sizes(5000, 1000, 10_000, 100_000, 3.0)
+FULL = Sizes(5000, 1000, 10_000, 100_000, 3.0, 3)
 
 
 def options() -> argparse.Namespace:
@@ -57,8 +58,8 @@ def sizes(asked: argparse.Namespace) -> Sizes:
 
 async def measure(bench: Bench, asked: argparse.Namespace) -> None:
     """The parts that are asked for."""
-    parts, names, repeat = asked.only or PARTS, asked.systems.split(","), asked.repeat or 3
-    size = sizes(asked)
+    parts, names, size = asked.only or PARTS, asked.systems.split(","), sizes(asked)
+    repeat = asked.repeat or size.repeat
     bench.report.notes.append(NOTE)
     stores = Stores(bench, [name for name in ALL if name in names])
     await stores.start()

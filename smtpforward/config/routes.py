@@ -21,7 +21,6 @@ from smtpforward.envelope import mailbox
 from smtpforward.job import NextHop, PoolBounds, Server
 
 HOSTS = frozenset({"host", "forwarding_host_pool"})
-OF_A_WAY = ("queue", "enable_outbound")
 OF_A_HOST = HOSTS.union(credentials.KEYS)
 # The keys of a pool's bounds, by the names that they have there.
 BOUNDS = {
@@ -117,7 +116,7 @@ class _Builder:
             values["enable_outbound"],
             values["one_message_per_rcpt"],
             any((section, key) in self.reading.places for key in HOSTS),
-            section != MAIN and any((section, key) in self.reading.places for key in OF_A_WAY),
+            section != MAIN and (section, "enable_outbound") in self.reading.places,
         )
 
     def _next_hop(self, values: Values) -> NextHop:

@@ -64,8 +64,8 @@ class Route:
     :ivar queue: which way its messages go, where the section says it.
     :ivar enable_outbound: whether mail of clients that relay is forwarded, as all other mail is.
     :ivar partial_rejection: what a transaction gets of which the backend refuses some recipients.
-    :ivar own_host: whether the section itself names its backends. ``own_way``: whether it says
-        itself which way its mail goes; never true of the top level.
+    :ivar own_host: whether the section itself names its backends. ``own_outbound``: whether it says
+        ``enable_outbound`` itself; never true of the top level.
     """
 
     section: str
@@ -75,7 +75,7 @@ class Route:
     enable_outbound: bool = True
     one_message_per_rcpt: bool = False
     own_host: bool = False
-    own_way: bool = False
+    own_outbound: bool = False
 
     @property
     def queues(self) -> bool:

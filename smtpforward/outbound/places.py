@@ -2,8 +2,8 @@
 
 Chosen ``smtp_forward``: to its route's host. Chosen ``outbound``: to its section's own host, if it
 sets one; to its route's host as well where the domain is one of ours (its MX host is most likely
-this gateway), unless its own section asks for the queue; else to the smart host; else to the
-domain's MX hosts.
+this gateway), unless its own section has ``enable_outbound=false``; else to the smart host; else to
+the domain's MX hosts.
 """
 
 from attrs import frozen
@@ -34,8 +34,10 @@ def place(settings: Settings, sender: Address, recipient: Address, delivery: Del
         return route.next_hop
     if not recipient.domain:
         return route.next_hop
-    asked = route.own_way and route.queues and settings.routes.domain_selector == "rcpt_to"
-    if not asked and routing.is_local(settings.access, recipient.host):
+    asked = route.own_outbound and not route.queue and not route.enable_outbound
+    if not (asked and settings.routes.domain_selector == "rcpt_to") and routing.is_local(
+        settings.access, recipient.host
+    ):
         return route.next_hop
     outbound = settings.outbound
     if outbound is not None and outbound.smart_host is not None:

@@ -109,7 +109,9 @@ class QueueCase(PeerTestCase):
         try:
             while (stats := await store.stats(3)).messages:
                 if time.monotonic() > deadline:
-                    raise AssertionError(f"not empty within {timeout:g} s: {stats}; {what()}")
+                    raise AssertionError(
+                        f"not empty within {timeout:g} s: {stats}; {what()[-4000:]}"
+                    )
                 await deferLater(reactor, 0.05)
         finally:
             await store.close()

@@ -33,7 +33,7 @@ from tests.peers.wait import until
 KILLS = 100 if full_size() else 6
 MOST = 150 if full_size() else 60  # messages, or transactions, that a life lasts
 BOTH, ACCEPTING, DELIVERING, STARTING = "both", "accepting", "delivering", "starting"
-WORKER_KILLS = 20 if full_size() else 4
+WORKER_KILLS = 8 if full_size() else 4  # the parent waits longer each time
 STARTED = re.compile(r"worker (\d): process (\d+)")
 DEADLINE = 30.0
 DRAINED = 120.0

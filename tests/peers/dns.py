@@ -4,6 +4,8 @@ It answers as the authority for all names: with an SOA where there is nothing, w
 leads to, cut where it is too long for UDP. Names may fail, and may get no answer at all.
 """
 
+import contextlib
+import socket
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,6 +22,8 @@ TTL, NO_TTL = 300, 60
 SILENT = -1
 ATTEMPTS = 20
 MOST_ALIASES = 5
+SO_RCVBUFFORCE = 33  # socket(7); Python has no name for it
+MOST_HELD = 4 * 1024 * 1024  # bytes
 
 
 class NameServer:
@@ -137,6 +141,12 @@ class NameServer:
 
     def _exists(self, name: str) -> bool:
         return name in self._records or any(own.endswith("." + name) for own in self._records)
+
+
+def _hold_many(udp: socket.socket) -> None:
+    """Let the kernel keep more questions than it does by default, where this process may say so."""
+    with contextlib.suppress(PermissionError):
+        udp.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, MOST_HELD)
 
 
 def _headers(name: str, records: Sequence[Any]) -> list[dns.RRHeader]:

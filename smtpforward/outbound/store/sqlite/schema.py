@@ -65,6 +65,7 @@ CREATE TABLE attempt (
     peer TEXT NOT NULL,
     results TEXT NOT NULL
 );
+CREATE INDEX body_file ON body (file) WHERE file IS NOT NULL;
 CREATE INDEX entry_message ON entry (message);
 CREATE INDEX entry_due ON entry (due, destination) WHERE held = 0 AND due IS NOT NULL;
 CREATE INDEX entry_destination ON entry (destination, due) WHERE held = 0 AND due IS NOT NULL;
