@@ -204,7 +204,7 @@ GUARDS = [
     ),
     _handover(
         "UnforeseenTests.test_hand_over",
-        "            return _for_all(group, answers.LOCAL_FAULT)\n",
+        "            return _for_all(group.recipients, answers.LOCAL_FAULT)\n",
         "            raise\n",
     ),
     _attempt(
@@ -287,7 +287,9 @@ GUARDS = [
         "routing.is_local(settings.access, recipient.host)",
         "False",
     ),
-    _of("places", "PlaceTests.test_postmaster", "not recipient.domain or ", ""),
+    _of(
+        "places", "PlaceTests.test_postmaster", "    if not recipient.domain:\n", "    if False:\n"
+    ),
     _guard(
         "queueing",
         "smtpforward/queueing.py",
