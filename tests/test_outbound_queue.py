@@ -591,6 +591,26 @@ class LeaseTests(QueueCase):
         self.hosts.let_go()
         await self.settled()
 
+    async def test_own_lease_has_ended(self) -> None:
+        """What is being attempted here is not attempted a second time when its lease ends."""
+        await self.start(lease=20.0)
+        self.hosts.held = []
+        await self.put("b@example.com")
+        [job] = await self.attempted()
+        assert job.may_send is not None
+        error, renew = StoreUnavailableError("locked"), self.queue.store.renew
+        self.patch(self.queue.store, "renew", lambda *_: _failing(error))
+        self.clock.pump([1.0] * 30)
+        self.queue.adopt(self.queue.settings)  # it looks
+        await until(lambda: not self.queue._turns.busy, "it has looked")
+        self.patch(self.queue.store, "renew", renew)
+        self.assertEqual(len(self.hosts.jobs), 1)
+        self.assertFalse(job.may_send(), "another may have had it meanwhile")
+        self.hosts.let_go()
+        await self.settled()
+        self.assertEqual(len(self.hosts.jobs), 1)
+        self.assertEqual(self.queue.destinations.active, 0)
+
     async def test_lost(self) -> None:
         """What another has leased meanwhile is not sent."""
         await self.start()
@@ -665,6 +685,20 @@ class EndTests(QueueCase):
         self.hosts.let_go()
         await until(lambda: ended, "it is recorded")
         self.assertEqual(await self.listed(), [])
+
+    async def test_told_later_that_it_is_not_recorded(self) -> None:
+        """What the store says after a while is heard as it is."""
+        await self.start()
+        store, record = self.queue.store, self.queue.store.record
+        waiting: list[Deferred[Any]] = []
+        self.patch(store, "record", lambda r: _noted(waiting, Deferred()))
+        await self.put("b@example.com")
+        await until(lambda: waiting, "it is recorded")
+        self.patch(store, "record", record)
+        # One that is not foreseen would be a failure in the log, and this test fails.
+        waiting[0].errback(StoreUnavailableError("away"))
+        self.clock.advance(1.0)
+        await self.settled()
 
     async def test_recorded_until_it_is(self) -> None:
         """A result that cannot be recorded is recorded later; nothing is sent twice."""

@@ -7,7 +7,7 @@ queue.
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 from attrs import frozen
 from twisted.internet.defer import CancelledError, Deferred
@@ -25,6 +25,7 @@ from smtpforward.outbound.leases import Leases
 from smtpforward.outbound.lines import report
 from smtpforward.reply import Reply
 
+T = TypeVar("T")
 SOON = 60.0  # after what was no attempt
 STORE_AGAIN = 5.0  # after what the store could not give
 SLOWEST_RECORD = 30.0
@@ -110,13 +111,11 @@ class Attempts:
         """The message, or ``None`` where that needs an operator."""
         reading: Deferred[Content] = self._store.content(claimed.message.id)
         try:
-            await _end_of(reading)
+            return await _shielded(reading)
         except CancelledError:
             # It comes all the same, perhaps with a descriptor.
             reading.addCallbacks(Content.close, lambda failure: None)
             raise
-        try:
-            return await reading
         except (StoreDamagedError, OSError) as error:
             self.log.error("id={id}: {why}", id=claimed.message.id, why=str(error))
             return None
@@ -198,12 +197,11 @@ class Attempts:
         while True:
             recording: Deferred[None] = self._store.record(result)
             try:
-                await _end_of(recording)
-            except CancelledError:
-                once = True
-            try:
-                await recording
-                return
+                try:
+                    return await _shielded(recording)
+                except CancelledError:
+                    once = True
+                    return await recording
             except Exception as error:
                 # Also what is not foreseen: it would be sent again and again.
                 self._complain(result, error)
@@ -220,13 +218,15 @@ class Attempts:
             self.log.failure(text, id=result.message, why=repr(error))
 
 
-def _end_of(begun: "Deferred[Any]") -> "Deferred[None]":
-    """Fires when ``begun`` has ended, in whatever way; to cancel it leaves ``begun`` alone."""
-    ended: Deferred[None] = Deferred()
+def _shielded(begun: "Deferred[T]") -> "Deferred[T]":
+    """What comes of ``begun``; to cancel it leaves ``begun`` alone, for whoever waits then."""
+    shielded: Deferred[T] = Deferred()
 
     def tell(result: Any) -> Any:
-        ended.callback(None)
-        return result
+        if shielded.called:
+            return result
+        shielded.callback(result)
+        return None
 
     begun.addBoth(tell)
-    return ended
+    return shielded

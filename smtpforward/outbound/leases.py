@@ -58,6 +58,10 @@ class Leases:
         if self._timer is None and self._renewing is None and not self._stopped:
             self._later(RENEW_EVERY)
 
+    def is_known(self, entry: int) -> bool:
+        """Whether it is being attempted here, or its result recorded, under whatever lease."""
+        return entry in self._until
+
     def drop(self, entry: int) -> None:
         """The attempt is recorded, or given back."""
         self._until.pop(entry, None)

@@ -212,16 +212,20 @@ class Turns:
             self._begin(entry, None if entry.asked else instead)
 
     async def _claim(self, destination: str, asked: int, lease: Lease) -> list[Claimed]:
-        known, claimed = self._destinations, list[Claimed]()
+        known, fresh = self._destinations, list[Claimed]()
         # They count while they are on their way.
         known.begin(destination, asked)
         try:
-            claimed = await self._store.claim(destination, asked, lease)
+            for entry in await self._store.claim(destination, asked, lease):
+                if not self._leases.is_known(entry.id):
+                    self._leases.hold(entry.id, lease)
+                    fresh.append(entry)
+                elif entry.content is not None:
+                    # The lease had ended, and the attempt at it has not.
+                    entry.content.close()
         finally:
-            known.end(destination, asked - len(claimed))
-        for entry in claimed:
-            self._leases.hold(entry.id, lease)
-        return claimed
+            known.end(destination, asked - len(fresh))
+        return fresh
 
     async def _defer(self, destination: str, reply: Reply) -> bool:
         """Count an attempt for all that is due; whether there is more of it."""

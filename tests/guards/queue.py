@@ -87,7 +87,7 @@ GUARDS = [
     ),
     _turns(
         "FailureTests.test_each_call",
-        "            known.end(destination, asked - len(claimed))",
+        "            known.end(destination, asked - len(fresh))",
         "            pass",
     ),
     _turns("FailureTests.test_each_call", "self._store.now() + AFTER_ERROR", "math.inf"),
@@ -173,8 +173,8 @@ GUARDS = [
     ),
     _attempt(
         "BrokenOffTests.test_recording",
-        "                await _end_of(recording)\n",
-        "                await recording\n",
+        "                    return await _shielded(recording)\n",
+        "                    return await recording\n",
     ),
     _attempt(
         "BrokenOffTests.test_recording_that_fails",
@@ -284,8 +284,8 @@ GUARDS = [
     _of(
         "places",
         "PlaceTests.test_in_order",
-        "routing.is_local(settings.access, recipient.host)",
-        "False",
+        "and routing.is_local(\n        settings.access, recipient.host\n    ):",
+        "and False:",
     ),
     _of(
         "places", "PlaceTests.test_postmaster", "    if not recipient.domain:\n", "    if False:\n"
