@@ -26,6 +26,7 @@ from tests.clientsupport import OTHER_SERVER, SERVER, Wire, make_job
 from tests.fuzz.backendmodel import NO_OTHER_FORM, NO_REPLIES, OFFERS, Backend, Sent
 
 TIMES = Timeouts(connect=5.0, reply=10.0, forward=30.0, dot=20.0)
+DECLINED = (Event.UTF8, Event.TOO_LARGE)
 LONGEST = TIMES.forward + TIMES.dot + 20.0
 AFTER_THE_DOT = {
     *(Event.ACCEPTED, Event.REFUSED, Event.IN_DOUBT, Event.NONSENSE, Event.CLOSING, Event.SPARED)
@@ -58,6 +59,7 @@ class ForwardMachine(RuleBasedStateMachine):
         self.backends: list[Backend] = []
         self.ended: set[int] = set()
         self.faults: list[Failure] = []
+        self.declined = 0.0  # when a message was last handed back unsent
 
     @property
     def now(self) -> float:
@@ -122,6 +124,8 @@ class ForwardMachine(RuleBasedStateMachine):
         sent.results.append(result)
         self.waiting.pop(sent.number, None)
         sent.job.content.close()
+        if isinstance(result, list) and any(o.event in DECLINED for o in result):
+            self.declined = self.now
         # A Deferred would keep what is wrong with it to itself.
         self.told.append((sent, result))
 
@@ -414,7 +418,9 @@ class ForwardMachine(RuleBasedStateMachine):
                 assert not backend.lied
                 assert not backend.wire.disconnecting
                 assert backend.messages < self.bounds.max_messages
-                assert self.now - backend.since <= self.bounds.idle
+                # It has had a message that it heard nothing of, and is idle since then.
+                since = max(backend.since, self.declined)
+                assert self.now - since <= self.bounds.idle
                 assert self.now - backend.born <= self.bounds.max_age
 
     def teardown(self) -> None:
