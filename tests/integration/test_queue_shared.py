@@ -145,11 +145,9 @@ class QueueFrozenTests(SharedCase):
         stopped = time.monotonic()
         takers.before_data = b""
         held.release()
-        # Its senders wait for it; others go to the other one.
-        load.resume(ports[1])
         await self.until_empty(server.address, 60, other.output)
         frozen.signal(signal.SIGCONT)
-        load.resume(ports[0])
+        load.resume()
         await self.until_queued(load, len(load.taken()) + 50)
         await load.stop()
         await self.until_empty(server.address, 60, frozen.output)
