@@ -52,6 +52,7 @@ class Process:
                 stderr=err,
                 start_new_session=True,
             )
+        self._killed = False
         _running.add(self)
 
     @property
@@ -123,8 +124,11 @@ class Process:
 
     def kill(self) -> None:
         """End at once whatever is left of its session."""
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.pid, signal.SIGKILL)
+        if not self._killed:
+            # Once: when nothing is left of it, its number may become another program's.
+            self._killed = True
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.pid, signal.SIGKILL)
         self._popen.wait()
         _running.discard(self)
 
