@@ -127,9 +127,10 @@ class IQueueStore(Interface):
         :return: Deferred of a float, which may have passed, or of ``None``.
         """
 
-    def claim(destination, most, lease):  # type: ignore[no-untyped-def]
+    def claim(destination, most, lease, asked=False):  # type: ignore[no-untyped-def]
         """Lease up to ``most`` entries of ``destination`` that are due, the earliest due first.
 
+        :param asked: whether only those that an operator has asked for (due at 0) are leased.
         :return: Deferred of a list of :class:`Claimed`; no entry is in the lists of two callers.
             Small messages come with their content, which saves asking for each.
         """

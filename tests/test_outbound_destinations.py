@@ -105,6 +105,34 @@ class TurnsTests(SynchronousTestCase):
         self.assertTrue(self.known.has_due("0.example"), "known already")
         self.assertEqual(len(self.known.ready), most)
 
+    def test_resting(self) -> None:
+        """One that rests has no turn, is known, and takes a place; then its turn comes again."""
+        for name in ("a", "b"):
+            self.known.has_due(name)
+        self.assertTrue(self.known.rest("a"))
+        self.assertTrue(self.known.has_due("a"))
+        self.assertEqual([self.known.next(), self.known.next()], ["b", "b"])
+        self.assertEqual((set(self.known.known_due), list(self.known.ready)), ({"a", "b"}, ["b"]))
+        self.assertFalse(self.known.may_learn(destinations.MOST_READY + self.known.total - 1))
+        self.known.rested()
+        self.assertEqual([self.known.next(), self.known.next()], ["b", "a"])
+
+    def test_no_longer_resting(self) -> None:
+        """One that is reached has its turn, and so have all when they are to be tried again."""
+        for name in ("a", "b"):
+            self.known.rest(name)
+        self.known.reached("a")
+        self.assertEqual((self.known.next(), self.known.next()), ("a", "a"))
+        self.known.forget_backoffs()
+        self.assertEqual(set(self.known.ready), {"a", "b"})
+
+    def test_rest_bounded(self) -> None:
+        """What is not kept in mind does not rest neither."""
+        for number in range(destinations.MOST_READY + self.known.total):
+            self.known.has_due(f"{number}.example")
+        self.assertFalse(self.known.rest("a"))
+        self.assertTrue(self.known.rest("0.example"))
+
     def test_at_once(self) -> None:
         """New mail is attempted as it comes only where nothing waits before it."""
         self.assertTrue(self.known.may_begin_at_once("a"))

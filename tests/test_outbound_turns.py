@@ -10,14 +10,9 @@ from hypothesis.stateful import (
 )
 from twisted.trial.unittest import SynchronousTestCase
 
-from smtpforward.outbound import destinations, turns
-from smtpforward.outbound.turns import (
-    AFTER_ERROR,
-    DEFER_AT_ONCE,
-    LEAST_WAIT,
-    LOOK_AGAIN,
-    TURNS_AT_ONCE,
-)
+from smtpforward.outbound import deferral, destinations, turns
+from smtpforward.outbound.deferral import A_SECOND, AT_ONCE
+from smtpforward.outbound.turns import AFTER_ERROR, LEAST_WAIT, LOOK_AGAIN, TURNS_AT_ONCE
 from tests.clientsupport import run_machine
 from tests.turnssupport import BEGAN, DEAD, Queue
 
@@ -269,11 +264,78 @@ class BackoffTests(SynchronousTestCase):
         """All that is due is put off, some at a time; nothing is leased for it."""
         queue = Queue()
         queue.known.failed("a", DEAD, 0.0)
-        for _ in range(2 * DEFER_AT_ONCE + 1):
+        for _ in range(2 * AT_ONCE + 1):
             queue.store.put("a")
         queue.start()
         self.assertEqual(queue.store.asked.count("defer a"), 3)
         self.assertEqual((queue.store.waiting(), queue.begun), ([], []))
+
+    def test_spread(self) -> None:
+        """In one second only so many are put off; meanwhile nobody is asked about it."""
+        queue = Queue()
+        queue.known.failed("a", DEAD, 0.0)
+        for _ in range(2 * A_SECOND + 1):
+            queue.store.put("a")
+        left = []
+        queue.start()
+        for _ in range(3):
+            left.append(len(queue.store.waiting()))
+            asked = len(queue.store.asked)
+            queue.turns.go_on()
+            queue.turns.look()
+            queue.store.answer_all()
+            self.assertEqual([n for n in queue.store.asked[asked:] if n.endswith(" a")], [])
+            queue.advance(1.0)
+        self.assertEqual((left, queue.begun), ([A_SECOND + 1, 1, 0], []))
+
+    def test_spread_over_many(self) -> None:
+        """It is one measure for all of them; one with nothing to be put off counts as well."""
+        queue = Queue(total=1000)
+        names = [str(number) for number in range(A_SECOND + 1)]
+        for name in names:
+            queue.known.failed(name, DEAD, 0.0)
+            queue.store.put(name, attempts=2)
+        queue.start()
+        self.assertEqual((len(queue.begun), len(queue.store.waiting())), (A_SECOND, 1))
+        queue.advance(1.0)
+        self.assertEqual((set(queue.destinations), queue.begun[-1][0]), (set(names), 1.0))
+
+    def test_asked_for_while_others_wait(self) -> None:
+        """What an operator asks for does not wait until all the others are put off."""
+        queue = Queue()
+        queue.known.failed("a", DEAD, 0.0)
+        for _ in range(A_SECOND + 1):
+            queue.store.put("a")
+        queue.start()
+        queue.store.put("a", -BEGAN, asked=True)
+        queue.turns.look()
+        queue.store.answer_all()
+        queue.advance(1.0)
+        self.assertEqual(queue.begun, [(1.0, "a", None)])
+
+    def test_reached_while_others_wait(self) -> None:
+        """One that is reached, by what an operator asked for, gets the rest at once."""
+        queue = Queue()
+        queue.known.failed("a", DEAD, 0.0)
+        for _ in range(2 * A_SECOND):
+            queue.store.put("a")
+        queue.store.put("a", -BEGAN, asked=True)
+        queue.start()
+        queue.end(queue.running[0])
+        queue.store.answer_all()
+        self.assertEqual([instead for _, _, instead in queue.begun], [None] * 4)
+
+    def test_hurry(self) -> None:
+        """Dead ones do not keep live ones out: where very many wait nothing is spread."""
+        self.patch(destinations, "MOST_READY", 2 * turns.BATCH)
+        self.patch(deferral, "A_SECOND", 1)
+        queue = Queue()
+        for number in range(4 * turns.BATCH):
+            queue.known.failed(f"{number}", DEAD, 0.0)
+            queue.store.put(f"{number}", -1.0)
+        queue.store.put("live")
+        queue.start()
+        self.assertIn("live", queue.destinations)
 
     def test_last_and_asked_for(self) -> None:
         """A last attempt comes to its end unattempted; what an operator asks for is attempted."""
@@ -384,6 +446,16 @@ class StopTests(SynchronousTestCase):
             self.successResultOf(stopped)
         self.assertEqual(queue.store.asked.count("next_due"), 0)
 
+    def test_while_others_wait(self) -> None:
+        """What is not put off by then stays as it is, and nothing is left running."""
+        queue = Queue()
+        queue.known.failed("a", DEAD, 0.0)
+        for _ in range(A_SECOND + 1):
+            queue.store.put("a")
+        queue.start()
+        self.successResultOf(queue.turns.stop())
+        self.assertEqual((queue.clock.getDelayedCalls(), len(queue.store.waiting())), ([], 1))
+
 
 class TurnsMachine(RuleBasedStateMachine):
     """Any order of what comes in, is answered, fails, ends and passes."""
@@ -459,7 +531,15 @@ class TurnsMachine(RuleBasedStateMachine):
         self.queue.store.answer_all()
         self.queue.advance(AFTER_ERROR if self.failed else LEAST_WAIT)
         self.failed = False
+        self.put_off()
         self.check()
+
+    def put_off(self) -> None:
+        """Until all is put off that is to be."""
+        queue = self.queue
+        while len(queue.known.known_due) > len(queue.known.ready):
+            queue.advance(1.0)
+            queue.advance(LEAST_WAIT)
 
     @rule(ahead=st.sampled_from([False, True]), now=st.sampled_from([False, False, True]))
     def look_at_it(self, ahead: bool, now: bool) -> None:
@@ -475,6 +555,7 @@ class TurnsMachine(RuleBasedStateMachine):
         if ahead := [each for each in times if each > 0.0]:
             queue.advance(min(ahead))
             queue.advance(LEAST_WAIT)
+            self.put_off()
             self.check()
 
     def check(self) -> None:
@@ -503,4 +584,5 @@ class AnyOrderTests(SynchronousTestCase):
 
     def test_any_order(self) -> None:
         """Nothing that is due is forgotten, nothing is attempted beyond the bounds."""
+        self.patch(deferral, "A_SECOND", 2)
         run_machine(TurnsMachine, examples=120, steps=60)

@@ -119,9 +119,12 @@ class ScriptedStore:
 
         return self._call("next_due", work)
 
-    def claim(self, destination: str, most: int, lease: Lease) -> "Deferred[list[Claimed]]":
+    def claim(
+        self, destination: str, most: int, lease: Lease, asked: bool
+    ) -> "Deferred[list[Claimed]]":
         def work() -> list[Claimed]:
-            found = [e for e in self.waiting() if e.destination == destination]
+            due = [e for e in self.waiting() if e.destination == destination]
+            found = [entry for entry in due if entry.asked or not asked]
             found.sort(key=lambda entry: (entry.due, entry.id))
             for entry in found[:most]:
                 entry.leased, entry.due = True, lease.until

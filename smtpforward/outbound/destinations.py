@@ -45,6 +45,7 @@ class Destinations:
         self.active = 0
         self._active: dict[str, int] = {}
         self._ready: OrderedDict[str, None] = OrderedDict()
+        self._resting: dict[str, None] = {}
         self._backoffs: OrderedDict[str, Backoff] = OrderedDict()
         self._reached: OrderedDict[str, None] = OrderedDict()
 
@@ -80,8 +81,13 @@ class Destinations:
 
     @property
     def ready(self) -> Collection[str]:
-        """Those that have mail that is due, as far as is known."""
+        """Those that have mail that is due and may have a turn, as far as is known."""
         return self._ready.keys()
+
+    @property
+    def known_due(self) -> tuple[str, ...]:
+        """Those that have mail that is due, as far as is known."""
+        return (*self._ready, *self._resting)
 
     def may_begin_at_once(self, destination: str) -> bool:
         """Whether new mail may be attempted as it comes: nothing waits before it."""
@@ -96,15 +102,34 @@ class Destinations:
 
         :return: false where there are too many others: it is not kept in mind.
         """
-        if self.may_learn(1) or destination in self._ready:
-            self._ready.setdefault(destination)
+        if destination in self._ready or destination in self._resting:
+            return True
+        if self.may_learn(1):
+            self._ready[destination] = None
             return True
         return False
+
+    def rest(self, destination: str) -> bool:
+        """There is mail for it, and it has no turn until :meth:`rested`.
+
+        :return: as :meth:`has_due`.
+        """
+        if not self.has_due(destination):
+            return False
+        self._ready.pop(destination, None)
+        self._resting[destination] = None
+        return True
+
+    def rested(self) -> None:
+        """Those that have no turn may have one again."""
+        self._ready.update(self._resting)
+        self._resting.clear()
 
     def may_learn(self, number: int) -> bool:
         """Whether so many more that have mail that is due would be kept in mind."""
         # Those that may have no attempt more never keep out all others.
-        return len(self._ready) + number <= MOST_READY + self.total
+        known = len(self._ready) + len(self._resting)
+        return known + number <= MOST_READY + self.total
 
     def has_none_due(self, destination: str) -> None:
         """All that was due is being attempted."""
@@ -136,6 +161,9 @@ class Destinations:
     def reached(self, destination: str) -> None:
         """It was reached."""
         self._backoffs.pop(destination, None)
+        if destination in self._resting:
+            del self._resting[destination]
+            self._ready[destination] = None
         self._reached[destination] = None
         self._reached.move_to_end(destination)
         if len(self._reached) > MOST_REACHED:
@@ -149,3 +177,4 @@ class Destinations:
     def forget_backoffs(self) -> None:
         """Try all of them again when they have mail that is due."""
         self._backoffs.clear()
+        self.rested()

@@ -3,7 +3,7 @@
 One pass runs at a time: it asks which destinations have mail that is due, leases a few entries of
 each in turn, and ends when there is no room or nothing due. What ends, is put in or falls due makes
 it look again. It asks before it leases: those that have fallen due take turns with those that are
-never without mail. What falls due while its destination backs off counts a failed attempt.
+never without mail. What falls due while its destination backs off is put off, in its time.
 
 Failure policy: while the store cannot be used it looks again after some seconds.
 """
@@ -19,8 +19,9 @@ from twisted.python.failure import Failure
 
 from smtpforward.config.settings import Outbound
 from smtpforward.net.clock import Clock
+from smtpforward.outbound.deferral import Deferral, Left
 from smtpforward.outbound.destinations import Destinations
-from smtpforward.outbound.entry import Claimed, Lease
+from smtpforward.outbound.entry import Claimed
 from smtpforward.outbound.errors import StoreError
 from smtpforward.outbound.leases import Leases
 from smtpforward.reply import Reply
@@ -29,7 +30,6 @@ LOOK_AGAIN = 60.0  # at the latest, whatever the store has said
 AFTER_ERROR = 5.0
 LEAST_WAIT = 0.01
 BATCH = 100
-DEFER_AT_ONCE = 500
 TURNS_AT_ONCE = 20
 
 Begin = Callable[[Claimed, Reply | None], None]
@@ -59,6 +59,7 @@ class Turns:
         self._outbound = outbound
         self._clock = clock
         self._begin = begin
+        self._deferral = Deferral(store, outbound, clock, self._rested)
         self._timer: IDelayedCall | None = None
         self._passing: Deferred[None] | None = None
         self._again = False
@@ -105,6 +106,7 @@ class Turns:
         """Lease nothing more; fires when what was under way has ended."""
         self._stopped = True
         self._cancel_timer()
+        self._deferral.stop()
         done: Deferred[None] = Deferred()
         if self._passing is None:
             done.callback(None)
@@ -140,6 +142,10 @@ class Turns:
     def _woken(self) -> None:
         self._timer = None
         self.look()
+
+    def _rested(self) -> None:
+        self._destinations.rested()
+        self.go_on()
 
     # -- one pass
 
@@ -177,7 +183,7 @@ class Turns:
         """Ask for destinations that are not known to have mail that is due."""
         # What wakes us from here on is news.
         self._more = False
-        found = await self._store.due(BATCH, tuple(self._destinations.ready))
+        found = await self._store.due(BATCH, self._destinations.known_due)
         self._more |= len(found) == BATCH
         self._unsure = True
         for destination in found:
@@ -188,7 +194,7 @@ class Turns:
         self._unsure = False
         # What is put off from here on counts as well.
         self._next_due = math.inf
-        due = await self._store.next_due(tuple(self._destinations.ready))
+        due = await self._store.next_due(self._destinations.known_due)
         if due is not None:
             self._next_due = min(self._next_due, due)
 
@@ -196,12 +202,13 @@ class Turns:
         """Lease some entries of it, and begin."""
         known = self._destinations
         instead = known.backing_off(destination, self._clock.seconds())
-        if instead is not None and await self._defer(destination, instead):
-            self._more |= not known.has_due(destination)
+        left = await self._put_off(destination, instead) if instead else Left.NOTHING
+        if left is Left.LATER:
+            self._more |= not known.rest(destination)
             return
-        asked = known.spare(destination)
-        claimed = await self._claim(destination, asked, self._leases.new()) if asked else []
-        if len(claimed) == asked:
+        number, asked = known.spare(destination), left is Left.MORE
+        claimed = await self._claim(destination, number, asked) if number else []
+        if asked or len(claimed) == number:
             self._more |= not known.has_due(destination)
         else:
             # When more of it falls due, only the store knows.
@@ -211,12 +218,19 @@ class Turns:
         for entry in claimed:
             self._begin(entry, None if entry.asked else instead)
 
-    async def _claim(self, destination: str, asked: int, lease: Lease) -> list[Claimed]:
-        known, fresh = self._destinations, list[Claimed]()
+    async def _put_off(self, destination: str, reply: Reply) -> Left:
+        """Do not attempt what is due."""
+        # Never may so many rest that others are not looked for.
+        hurry = not self._destinations.may_learn(2 * BATCH)
+        return await self._deferral.put_off(destination, reply, hurry)
+
+    async def _claim(self, destination: str, number: int, asked: bool) -> list[Claimed]:
+        """Lease up to so many; ``asked``: only what an operator has asked for."""
+        known, fresh, lease = self._destinations, list[Claimed](), self._leases.new()
         # They count while they are on their way.
-        known.begin(destination, asked)
+        known.begin(destination, number)
         try:
-            for entry in await self._store.claim(destination, asked, lease):
+            for entry in await self._store.claim(destination, number, lease, asked):
                 if not self._leases.is_known(entry.id):
                     self._leases.hold(entry.id, lease)
                     fresh.append(entry)
@@ -224,18 +238,5 @@ class Turns:
                     # The lease had ended, and the attempt at it has not.
                     entry.content.close()
         finally:
-            known.end(destination, asked - len(fresh))
+            known.end(destination, number - len(fresh))
         return fresh
-
-    async def _defer(self, destination: str, reply: Reply) -> bool:
-        """Count an attempt for all that is due; whether there is more of it."""
-        intervals = self._outbound().intervals
-        number = await self._store.defer(destination, reply.text, intervals, DEFER_AT_ONCE)
-        if number:
-            self.log.info(
-                "{what} for {destination} put off without an attempt: {why}",
-                what="1 message" if number == 1 else f"{number} messages",
-                destination=destination,
-                why=reply.text,
-            )
-        return bool(number == DEFER_AT_ONCE)

@@ -34,7 +34,7 @@ from tests.guards import (
 ROOT = Path(__file__).resolve().parent.parent.parent
 PARTS = ("smtpforward", "twisted", "tests")
 AT_ONCE = 2
-TIMEOUT = 120
+TIMEOUT = 300
 
 
 class Copy:

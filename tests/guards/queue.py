@@ -17,6 +17,10 @@ def _turns(test: str, before: str, after: str) -> Guard:
     return _of("turns", test, before, after)
 
 
+def _deferral(test: str, before: str, after: str) -> Guard:
+    return _guard("outbound_turns", f"{OUTBOUND}/deferral.py", test, before, after)
+
+
 def _attempt(test: str, before: str, after: str) -> Guard:
     return _of("attempt", test, before, after)
 
@@ -47,8 +51,8 @@ GUARDS = [
     ),
     _turns(
         "DueTests.test_put_in_while_it_claims",
-        "        if len(claimed) == asked:\n",
-        "        known.has_none_due(destination)\n        if len(claimed) == asked:\n",
+        "        if asked or len(claimed) == number:\n",
+        "        known.has_none_due(destination)\n        if asked or len(claimed) == number:\n",
     ),
     _turns("DueTests.test_put_off_while_it_looks", "min(self._next_due, due)", "due"),
     _turns(
@@ -59,8 +63,8 @@ GUARDS = [
     _turns(
         "DueTests.test_looked_for_while_it_looks",
         "        self._more = False\n        found = await self._store.due("
-        "BATCH, tuple(self._destinations.ready))\n",
-        "        found = await self._store.due(BATCH, tuple(self._destinations.ready))\n"
+        "BATCH, self._destinations.known_due)\n",
+        "        found = await self._store.due(BATCH, self._destinations.known_due)\n"
         "        self._more = False\n",
     ),
     _turns("DueTests.test_too_many_destinations", "self._more |= len(found) == BATCH", "pass"),
@@ -87,7 +91,7 @@ GUARDS = [
     ),
     _turns(
         "FailureTests.test_each_call",
-        "            known.end(destination, asked - len(fresh))",
+        "            known.end(destination, number - len(fresh))",
         "            pass",
     ),
     _turns("FailureTests.test_each_call", "self._store.now() + AFTER_ERROR", "math.inf"),
@@ -97,6 +101,28 @@ GUARDS = [
         "        instead = known.backing_off(destination, self._clock.seconds())\n",
         "",
     ),
+    _turns(
+        "BackoffTests.test_spread",
+        "            self._more |= not known.rest(destination)\n",
+        "            self._more |= not known.has_due(destination)\n",
+    ),
+    _turns("BackoffTests.test_hurry", "may_learn(2 * BATCH)", "may_learn(0)"),
+    _turns("StopTests.test_while_others_wait", "        self._deferral.stop()\n", ""),
+    _turns("BackoffTests.test_spread", "left is Left.MORE", "False"),
+    _deferral("BackoffTests.test_spread", "min(self._left, AT_ONCE)", "AT_ONCE"),
+    _deferral(
+        "BackoffTests.test_spread_over_many",
+        "            self._call_again()\n        if",
+        "        if",
+    ),
+    _deferral("BackoffTests.test_spread_over_many", "max(1, number)", "number"),
+    _of(
+        "destinations",
+        "TurnsTests.test_no_longer_resting",
+        "            self._ready[destination] = None\n        self._reached",
+        "        self._reached",
+    ),
+    _of("destinations", "TurnsTests.test_no_longer_resting", "        self.rested()\n", ""),
     _turns("BackoffTests.test_last_and_asked_for", "None if entry.asked else instead", "instead"),
     _of(
         "destinations",

@@ -85,9 +85,9 @@ def _earliest(work: Work, most: int, but: Collection[str], until: float) -> list
     return found[:most]
 
 
-def claim(work: Work, destination: str, most: int, lease: Lease, now: float) -> list[Claimed]:
+def claim(work: Work, destination: str, most: int, lease: Lease, until: float) -> list[Claimed]:
     """See :meth:`smtpforward.interfaces.IQueueStore.claim`."""
-    rows = work.rows(_CLAIM, (destination, now, most, lease.until, lease.owner))
+    rows = work.rows(_CLAIM, (destination, until, most, lease.until, lease.owner))
     with reading():
         return [_claimed(row) for row in rows]
 

@@ -46,6 +46,7 @@ from smtpforward.outbound.store.postgresql.clock import DatabaseClock
 from smtpforward.outbound.store.postgresql.connections import Connections, Work
 from smtpforward.outbound.store.postgresql.listening import Listener, Notifier
 from smtpforward.outbound.store.postgresql.together import Together
+from smtpforward.outbound.store.rows import ASKED
 
 T = TypeVar("T")
 CONNECTIONS = 8
@@ -130,8 +131,11 @@ class PostgreSQLStore:
     def next_due(self, but: Collection[str]) -> "Deferred[float | None]":
         return self._connections.run(leases.next_due, but)
 
-    def claim(self, destination: str, most: int, lease: Lease) -> "Deferred[list[Claimed]]":
-        return self._connections.run(leases.claim, destination, most, lease, self.now())
+    def claim(
+        self, destination: str, most: int, lease: Lease, asked: bool = False
+    ) -> "Deferred[list[Claimed]]":
+        until = ASKED if asked else self.now()
+        return self._connections.run(leases.claim, destination, most, lease, until)
 
     def renew(self, entries: Collection[int], lease: Lease) -> "Deferred[frozenset[int]]":
         return self._connections.run(leases.renew, entries, lease)

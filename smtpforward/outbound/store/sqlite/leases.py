@@ -65,10 +65,10 @@ def next_due(transaction: Transaction, but: Collection[str]) -> float | None:
 
 
 def claim(
-    transaction: Transaction, destination: str, most: int, lease: Lease, now: float
+    transaction: Transaction, destination: str, most: int, lease: Lease, until: float
 ) -> list[Claimed]:
     """See :meth:`smtpforward.interfaces.IQueueStore.claim`."""
-    rows = transaction.execute(_CLAIM, (destination, now, most)).fetchall()
+    rows = transaction.execute(_CLAIM, (destination, until, most)).fetchall()
     transaction.execute(
         "UPDATE entry SET due = ?, owner = ? WHERE id IN (SELECT value FROM json_each(?))",
         (lease.until, lease.owner, json.dumps([row[0] for row in rows])),

@@ -32,6 +32,7 @@ from smtpforward.outbound.entry import (
     Shown,
     Stats,
 )
+from smtpforward.outbound.store.rows import ASKED
 from smtpforward.outbound.store.sqlite import adding, changing, database, leases, looking, results
 from smtpforward.outbound.store.sqlite.bodies import Bodies, Body, of_small
 from smtpforward.outbound.store.sqlite.connection import Connection, Transaction
@@ -193,10 +194,12 @@ class SQLiteStore:
         """See :meth:`IQueueStore.next_due`."""
         return self._reader.run(partial(leases.next_due, but=but))
 
-    def claim(self, destination: str, most: int, lease: Lease) -> "Deferred[list[Claimed]]":
+    def claim(
+        self, destination: str, most: int, lease: Lease, asked: bool = False
+    ) -> "Deferred[list[Claimed]]":
         """See :meth:`IQueueStore.claim`."""
-        now = self._now()
-        return self._writer.run(lambda t: leases.claim(t, destination, most, lease, now))
+        until = ASKED if asked else self._now()
+        return self._writer.run(lambda t: leases.claim(t, destination, most, lease, until))
 
     def renew(self, entries: Collection[int], lease: Lease) -> "Deferred[frozenset[int]]":
         """See :meth:`IQueueStore.renew`."""
