@@ -25,7 +25,7 @@ from smtpforward.envelope import Envelope, Recipient
 from smtpforward.job import Event, Job, NextHop, Outcome
 from smtpforward.learned import LearnedRefusals
 from smtpforward.net.clock import Clock
-from smtpforward.record import Transaction, log_line
+from smtpforward.record import Ended, Transaction, log_entry
 from smtpforward.reply import Reply
 from smtpforward.routing import way_of
 
@@ -134,7 +134,7 @@ class Dispatcher:
             if partial == "learn":
                 self._learn(transaction, outcomes)
             self._report(transaction, outcomes)
-        log_line(transaction.line(reply, self._clock.seconds()))
+        log_entry(Ended(transaction, reply, self._clock.seconds()))
         return reply
 
     def _learn(self, transaction: Transaction, outcomes: Sequence[Outcome]) -> None:
@@ -171,8 +171,7 @@ class Dispatcher:
         elif not gone:
             self.log.failure("id={id}: hand-over failed", failure, id=transaction.id)
         reply = answers.signed(answer, transaction.id)
-        line = transaction.line(reply, self._clock.seconds())
-        log_line(f"{line} [the client went away]" if gone else line)
+        log_entry(Ended(transaction, reply, self._clock.seconds(), gone=gone))
         return reply
 
 

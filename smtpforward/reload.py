@@ -27,7 +27,11 @@ from smtpforward.net.watching import Watcher
 
 SETTLE = 1.0
 # What is not applied to a gateway that runs, in words.
-TAKES_A_RESTART = {"listen": "what is listened on", "nodes": "the number of worker processes"}
+TAKES_A_RESTART = {
+    "listen": "what is listened on",
+    "nodes": "the number of worker processes",
+    "log_format": "the format of the log",
+}
 
 
 def takes_a_restart(old: Settings, new: Settings) -> Iterator[str]:

@@ -18,7 +18,7 @@ from twisted.application.service import IService, MultiService
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.defer import TimeoutError as DeferredTimeout
 from twisted.internet.threads import deferToThreadPool
-from twisted.logger import Logger
+from twisted.logger import LogEvent, Logger
 from twisted.python import usage
 
 from smtpforward.client.connect import Connector
@@ -28,10 +28,12 @@ from smtpforward.config import ConfigurationError, load
 from smtpforward.config.settings import Settings
 from smtpforward.dispatch import Dispatcher
 from smtpforward.facts import Fact
+from smtpforward.formats.as_json import JSONLog
+from smtpforward.formats.as_postfix import PostfixLog
 from smtpforward.job import TLS, Server
 from smtpforward.learned import LearnedRefusals
 from smtpforward.limits import connections_within
-from smtpforward.logs import TextLog
+from smtpforward.logs import LogText, TextLog
 from smtpforward.net.clock import Clock, make_monotonic
 from smtpforward.net.listening import listening, ports
 from smtpforward.net.polling import without_log_context
@@ -271,11 +273,20 @@ def makeService(options: Options) -> IService:
     else:
         spare_collector()
         service = Gateway(settings, own, options["listen"], clock=reactor)
-    log = TextLog()
+    log = TextLog(format_event=_log_format(settings))
     if options.parent is None or not options.parent.get("logger"):
         log.setServiceParent(service)
+        # Before what listens, and says so.
+        service.services.insert(0, service.services.pop())
     _keep_up_to_date(service, directory, reactor, log)
     return service
+
+
+def _log_format(settings: Settings) -> Callable[[LogEvent], str | None]:
+    """What makes the log's lines of its events."""
+    if settings.log_format == "json":
+        return JSONLog()
+    return PostfixLog(settings.me) if settings.log_format == "postfix" else LogText()
 
 
 def spare_collector() -> None:

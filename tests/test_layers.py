@@ -19,7 +19,7 @@ PACKAGE = "smtpforward"
 LAYERS = (
     {"reply", "utf8", "envelope", "address", "content", "job", "interfaces", "passwords", "facts"},
     {"config"},
-    {"net", "record", "logs"},
+    {"net", "record", "logs", "formats"},
     {"client"},
     {"answers", "routing", "limits", "learned", "dispatch"},
     {"server", "outbound"},
@@ -32,6 +32,7 @@ APART = {
     "net": {"config", "record"},
     "record": {"net"},
     "logs": {"config", "net"},
+    "formats": {"config", "net"},
     "client": {"config", "record", "answers", "dispatch", "server"},
     # The queue hands its mail to targets, and gets it from one: it knows neither side.
     "outbound": {"client", "server", "dispatch", "learned"},

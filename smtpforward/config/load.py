@@ -42,7 +42,7 @@ NO_RECEIVED_HEADER = (
 AS_THEY_ARE = (
     *("inactivity_timeout", "force_shutdown_timeout"),
     *("smtps_port", "auth_allow_plaintext", "bare_newline", "bare_newline_exempt"),
-    "nodes",
+    *("nodes", "log_format"),
 )
 
 

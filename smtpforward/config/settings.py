@@ -247,6 +247,7 @@ class Settings:
     :ivar own_name: ``me`` where the file gives it: a backend that greets with it is this gateway.
         The system's name may well be that of another server on this host.
     :ivar nodes: worker processes; 0: one process for everything.
+    :ivar log_format: what the log looks like (``docs/logs.md``).
     :ivar inactivity_timeout: seconds of a client's silence, where ``timeouts`` say nothing else.
     :ivar force_shutdown_timeout: seconds that transactions in flight get at the end.
     :ivar smtps_port: listeners on it speak TLS at once.
@@ -269,6 +270,7 @@ class Settings:
     own_name: str | None = None
     listen: tuple[str, ...] = ("tcp6:25:interface=\\:\\:",)
     nodes: int = 0
+    log_format: Literal["line", "postfix", "json"] = "line"
     inactivity_timeout: float = 300.0
     timeouts: ClientTimeouts = ClientTimeouts()
     force_shutdown_timeout: float = 30.0

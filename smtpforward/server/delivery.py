@@ -22,11 +22,12 @@ from smtpforward.server.received import received_line
 
 
 class Refusal(SMTPServerError):  # noqa: N818 -- SMTP calls it that
-    """A refused command; ``reply`` is the answer to it."""
+    """A refused command; ``reply`` is the answer to it, ``reason`` why, for the log."""
 
-    def __init__(self, reply: Reply) -> None:
+    def __init__(self, reply: Reply, reason: str) -> None:
         SMTPServerError.__init__(self, reply.code, b"\n".join(reply.lines))
         self.reply = reply
+        self.reason = reason
 
 
 @implementer(IMessageDelivery)
@@ -56,7 +57,7 @@ class RoutingDelivery:
         transaction = self.transaction
         refused = routing.decide_sender(self._settings, transaction.client, origin)
         if refused is not None:
-            raise Refusal(answers.signed(refused.reply, transaction.id))
+            raise Refusal(answers.signed(refused.reply, transaction.id), refused.why)
         return origin
 
     def validateTo(self, user: Recipient) -> Callable[[], Message]:
@@ -66,14 +67,15 @@ class RoutingDelivery:
         """
         transaction = self.transaction
         if len(transaction.recipients) >= self._settings.limits.recipients:
-            raise Refusal(answers.signed(answers.TOO_MANY_RECIPIENTS, transaction.id))
+            refusal = answers.signed(answers.TOO_MANY_RECIPIENTS, transaction.id)
+            raise Refusal(refusal, "recipients: as many as [max] recipients allows are there")
         decision = routing.decide(
             self._settings, transaction.client, transaction.sender, user.address, self._way
         )
         if isinstance(decision, routing.Refuse):
             if decision.fault:
                 self.log.error("id={id}: {why}", id=transaction.id, why=decision.why)
-            raise Refusal(answers.signed(decision.reply, transaction.id))
+            raise Refusal(answers.signed(decision.reply, transaction.id), decision.why)
         if decision.taken.next_hop is None:
             transaction.queued = True
         else:
@@ -81,7 +83,7 @@ class RoutingDelivery:
                 decision.route.next_hop, transaction.sender, user.address
             )
             if learned is not None:
-                raise Refusal(learned)
+                raise Refusal(learned, "learned: the backend refused this recipient of late")
         self._way = decision.taken
         transaction.recipients.append(user)
         transaction.routes.append(decision.route)

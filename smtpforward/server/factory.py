@@ -101,7 +101,8 @@ class GatewayFactory(smtp.SMTPFactory):
         refusal = self.connections.refuse(self.settings, ip)
         if refusal is not None:
             self.turned_away += 1
-            self.log.info("{ip} is turned away: {reply}", ip=ip, reply=refusal.text)
+            facts = {"event": "turned_away", "client_ip": ip, "reply": refusal.text}
+            self.log.info("{ip} is turned away: {reply}", ip=ip, reply=refusal.text, facts=facts)
             return TurnedAway(refusal, self.settings)
         protocol = self.protocol(self.settings, Client(ip, port), self._clock)
         protocol.factory = self

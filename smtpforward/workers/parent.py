@@ -30,7 +30,7 @@ from twisted.python.failure import Failure
 from smtpforward.config.settings import Settings
 from smtpforward.net.clock import Clock
 from smtpforward.net.listening import listening, ports
-from smtpforward.reload import lasting, takes_a_restart
+from smtpforward.reload import TAKES_A_RESTART, lasting, takes_a_restart
 from smtpforward.workers.channel import Channel, factory_of
 from smtpforward.workers.child import CONTROL
 from smtpforward.workers.lines import STDERR, STDOUT, RecordReader
@@ -199,7 +199,8 @@ class Parent(MultiService):
     def apply(self, settings: Settings) -> None:
         """Let ``settings`` hold in all workers from now on."""
         old = self.settings
-        self.settings = evolve(lasting(old, settings), listen=old.listen, nodes=old.nodes)
+        lasts = {part: getattr(old, part) for part in TAKES_A_RESTART}
+        self.settings = evolve(lasting(old, settings), **lasts)
         for what in takes_a_restart(old, settings):
             self.log.warn("{what} has changed: that takes a restart", what=what)
         self._warn()
