@@ -45,6 +45,7 @@ class Transaction:
     :ivar routes: the route of each recipient, in the order of ``recipients``.
     :ivar started: clock time of MAIL. ``size``: bytes of the message, prefix left out.
     :ivar outcomes: one per recipient, when there has been a hand-over.
+    :ivar complete: clock time of the end of its data, where that has come.
     :ivar queued: whether all of it goes to the outbound queue.
     """
 
@@ -58,6 +59,7 @@ class Transaction:
     size: int = 0
     outcomes: Sequence[Outcome] = ()
     queued: bool = False
+    complete: float = 0.0
 
     @property
     def envelope(self) -> Envelope:
@@ -80,7 +82,7 @@ class Transaction:
             f"id={self.id} client={client.name}[{client.ip}] from={word(self.sender)}"
             f" to={to} nrcpt={len(recipients)} size={self.size} relay={relay}"
             f" delay={now - self.started:.3f} dsn={reply.status.decode()}"
-            f" status={self._status(reply)}"
+            f" status={self.status(reply)}"
             f" ({printable(reply.text)}){detail}"
         )
 
@@ -98,14 +100,15 @@ class Transaction:
             "relay": ("queue" if self.queued and outcome else relay) or None,
             "delay": round(now - self.started, 3),
             "dsn": reply.status.decode(),
-            "status": self._status(reply),
+            "status": self.status(reply),
             "reply": reply.text,
         }
         if outcome and outcome.detail:
             found["detail"] = outcome.detail
         return found
 
-    def _status(self, reply: Reply) -> str:
+    def status(self, reply: Reply) -> str:
+        """What ``reply`` makes of it, in a word."""
         if self.queued and reply.code < 300:
             return "queued"
         return _STATUS.get(reply.code // 100, "deferred")
@@ -133,11 +136,11 @@ class Ended:
 
     :param at: when, on the clock of ``transaction.started``.
     :param command: ``MAIL`` or ``RCPT``, where only that was refused.
-    :param reason: why a rule of the gateway's own refused it, in words that name the rule.
+    :param rule: the gateway's own rule that refused it, in a word. ``reason``: in several.
     :param gone: whether the client did not wait for the answer.
     """
 
-    __slots__ = ("at", "command", "gone", "reason", "reply", "transaction")
+    __slots__ = ("at", "command", "gone", "reason", "reply", "rule", "transaction")
 
     def __init__(
         self,
@@ -145,6 +148,7 @@ class Ended:
         reply: Reply,
         at: float,
         command: str = "",
+        rule: str = "",
         reason: str = "",
         gone: bool = False,
     ) -> None:
@@ -152,6 +156,7 @@ class Ended:
         self.reply = reply
         self.at = at
         self.command = command
+        self.rule = rule
         self.reason = reason
         self.gone = gone
 
@@ -165,6 +170,8 @@ class Ended:
         found = {"event": event, **self.transaction.facts(self.reply, self.at)}
         if self.command:
             found["command"] = self.command
+        if self.rule:
+            found["rule"] = self.rule
         if self.reason:
             found["reason"] = self.reason
         if self.gone:

@@ -26,6 +26,7 @@ from smtpforward.client.slots import Slots, own_slots
 from smtpforward.client.target import ForwardTarget
 from smtpforward.config import ConfigurationError, load
 from smtpforward.config.settings import Settings
+from smtpforward.counts import Counts
 from smtpforward.dispatch import Dispatcher
 from smtpforward.facts import Fact
 from smtpforward.formats.as_json import JSONLog
@@ -90,6 +91,7 @@ class Gateway(MultiService):
     :param slots: how many connections to a backend are this process's, where there are several.
     :param delivers: whether this process delivers what is in the outbound queue: one of them does.
     :ivar factory: the edge. ``target``: the forwarding client with its pools.
+    :ivar counts: what has been counted.
     """
 
     log = Logger()
@@ -110,11 +112,14 @@ class Gateway(MultiService):
         self._clock = clock
         self._contexts = ClientContexts(settings.client_tls)
         self._connector = Connector(reactor, settings.own_name, self._contexts, clock)
-        self.target = ForwardTarget(self._connector, clock, slots)
+        self.counts = Counts()
+        self.target = ForwardTarget(self._connector, clock, slots, counts=self.counts)
         self._learned = LearnedRefusals(clock)
-        self._dispatcher = Dispatcher(self.target, self._learned, clock)
+        self._dispatcher = Dispatcher(self.target, self._learned, clock, counts=self.counts)
         self._most = _most_connections()
-        self.factory = GatewayFactory(settings, self._dispatcher, clock, most=self._most)
+        self.factory = GatewayFactory(
+            settings, self._dispatcher, clock, most=self._most, counts=self.counts
+        )
         for place in listen or settings.listen:
             listening(place, self.factory, reactor).setServiceParent(self)
         self._delivers = delivers
@@ -132,6 +137,7 @@ class Gateway(MultiService):
             self.target,
             self._listened_on,
             self._delivers,
+            self.counts,
         )
         self._dispatcher.queue = queueing.queue
         return queueing

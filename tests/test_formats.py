@@ -45,7 +45,7 @@ def message(*, client: Client = CLIENT, **changes: Any) -> Ended:
 def refused(command: str, reply: Reply = NO, reason: str = "why") -> Ended:
     """A command that was refused."""
     made = transaction(*([b"b@example.com"] if command == "RCPT" else []), client=CLIENT)
-    return Ended(made, reply, 0.5, command, reason)
+    return Ended(made, reply, 0.5, command, "rule", reason)
 
 
 def attempt(state: State, reply: Reply, **changes: Any) -> Attempted:
@@ -140,7 +140,8 @@ class JSONTests(FormatCase):
         """A refused command says which, and why."""
         found = self.read(mail(refused("RCPT")))
         self.assertEqual(found["event"], "refused")
-        self.assertEqual([found["command"], found["reason"]], ["RCPT", "why"])
+        self.assertEqual([found["command"], found["rule"]], ["RCPT", "rule"])
+        self.assertEqual(found["reason"], "why")
         self.assertEqual([found["to"], found["status"]], [["b@example.com"], "bounced"])
 
     def test_attempt(self) -> None:
@@ -361,7 +362,7 @@ class DocumentTests(FormatCase):
         path = Path(__file__).resolve().parents[1] / "docs" / "logs.md"
         chapter = path.read_text("utf-8").partition("## `json`")[2].partition("\n## ")[0]
         told = set(re.findall(r"^\| `(\w+)` \|", chapter, re.M)) | {"text", "event"}
-        gone = Ended(transaction(), NO, 0.0, "RCPT", "why", gone=True)
+        gone = Ended(transaction(), NO, 0.0, "RCPT", "rule", "why", gone=True)
         gone.transaction.outcomes = [outcome(Event.DROPPED, detail="x")]
         self.log.info("x", facts={"event": "login"})
         known = set(json.loads(JSONLog()(mail(gone)) or ""))

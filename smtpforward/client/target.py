@@ -24,6 +24,7 @@ from smtpforward.client.rests import Rests
 from smtpforward.client.session import BackendSession
 from smtpforward.client.slots import Slots, own_slots
 from smtpforward.client.waiters import Life
+from smtpforward.counts import Counts
 from smtpforward.interfaces import IDeliver
 from smtpforward.job import TLS, Event, Job, NextHop, Outcome, PoolBounds, Server, Stage
 from smtpforward.net.clock import Clock
@@ -52,6 +53,7 @@ class ForwardTarget:
     :param connector: opens connections.
     :param slots: from a backend and its ``max_connections`` to how many this process may open.
     :param hosts: what keeps which servers rest; without it they are probed.
+    :param counts: what is counted: how long jobs wait, and how long backends take.
     :ivar hosts: which servers rest.
     """
 
@@ -63,6 +65,7 @@ class ForwardTarget:
         clock: Clock,
         slots: Callable[[Server, int], Slots] = own_slots,
         hosts: Rests | None = None,
+        counts: Counts | None = None,
     ) -> None:
         self.connector = connector
         self._slots = slots
@@ -70,6 +73,7 @@ class ForwardTarget:
         self._pools: dict[Server, Pool[BackendSession]] = {}
         self._bounds: dict[Server, PoolBounds] | None = None
         self.hosts: Rests = hosts or RestingHosts(clock, self._probe)
+        self.counts = counts or Counts()
         self._life = Life.OPEN
         self._ends: list[Deferred[None]] = []
 
@@ -182,10 +186,12 @@ class HandOver:
         "_clock",
         "_job",
         "_next_server",
+        "_ready",
         "_result",
         "_reused",
         "_servers",
         "_session",
+        "_since",
         "_target",
         "_waiting",
     )
@@ -198,6 +204,8 @@ class HandOver:
         self._clock = clock
         self._servers = target.hosts.order(job.next_hop)
         self._next_server = 0
+        # When it began to wait for a connection, and when it had one; 0.0 before that.
+        self._since = self._ready = 0.0
         self._reused = False
         self._session: BackendSession | None = None
         self._waiting: Deferred[Any] | None = None
@@ -218,6 +226,7 @@ class HandOver:
         if session is not None:
             self._send(session)
             return
+        self._since = self._since or self._clock.seconds()
         self._waiting = pool.acquire(self._job, fresh)
         self._waiting.addCallbacks(self._acquired, self._not_acquired).addErrback(self._fault)
 
@@ -239,6 +248,7 @@ class HandOver:
             self._next_server += 1
             self._try_next()
             return
+        self._target.counts.wait.note(self._clock.seconds() - self._since)
         self._finish([self._unsent(recipient, error) for recipient in self._recipients])
 
     @property
@@ -253,6 +263,7 @@ class HandOver:
     def _send(self, session: BackendSession) -> None:
         self._session = session
         self._reused = session.messages > 0
+        self._ready = self._clock.seconds()
         try:
             session.send(self._job, self._sent)
         except Exception:
@@ -274,7 +285,16 @@ class HandOver:
         if stale and self._clock.seconds() < self._job.deadline:
             self._try_next(fresh=True)
         else:
+            self._count()
             self._finish(outcomes)
+
+    def _count(self) -> None:
+        counts, ready = self._target.counts, self._ready
+        counts.backend.note(self._clock.seconds() - ready)
+        if self._since:
+            counts.wait.note(ready - self._since)
+        else:
+            counts.wait.buckets[0] += 1  # there was a connection at once
 
     def _finish(self, outcomes: list[Outcome]) -> None:
         if not self._result.called:

@@ -16,6 +16,7 @@ from twisted.logger import Logger
 
 from smtpforward.config.settings import Outbound, Settings
 from smtpforward.content import Content
+from smtpforward.counts import MX, Counts, backend_of
 from smtpforward.envelope import Client, Envelope, Recipient
 from smtpforward.job import Job, NextHop
 from smtpforward.net.clock import Clock
@@ -23,7 +24,7 @@ from smtpforward.outbound import notices, results, schedule
 from smtpforward.outbound.entry import Attempt, Claimed, Result, State
 from smtpforward.outbound.errors import StoreDamagedError, StoreError, StoreUnavailableError
 from smtpforward.outbound.leases import Leases
-from smtpforward.outbound.lines import complain, report
+from smtpforward.outbound.lines import STATUS, complain, report
 from smtpforward.outbound.places import Direct, Place, place
 from smtpforward.outbound.results import Fate
 from smtpforward.outbound.unroutable import Unroutable
@@ -96,6 +97,7 @@ class Attempts:
         settings: Callable[[], Settings],
         clock: Clock,
         told: Callable[[Claimed, HandedOver], None],
+        counts: Counts,
     ) -> None:
         self._store = store
         self._leases = leases
@@ -103,6 +105,7 @@ class Attempts:
         self._settings = settings
         self._clock = clock
         self._told = told
+        self._counts = counts
 
     async def make(
         self, claimed: Claimed, content: Content | None = None, instead: Reply | None = None
@@ -188,15 +191,19 @@ class Attempts:
         try:
             hop = await targets.mail_hosts(where.domain) if isinstance(where, Direct) else where
         except Unroutable as error:
-            fates = [results.not_attempted(index, error.reply) for index in indices]
+            fates = [results.not_attempted(index, error.reply, MX) for index in indices]
             known = error.reply.permanent
             return HandedOver(fates, True, None if known else error.reply, known)
         direct = isinstance(where, Direct) or where is self._outbound.smart_host
         target = targets.direct if direct else targets.routes
         job = self._job(claimed, hop, tuple(recipient for _, recipient in group), content)
         outcomes = await target.deliver(job)
-        fates = [results.fate(i, outcome) for i, outcome in zip(indices, outcomes, strict=True)]
-        if not isinstance(where, Direct):
+        mx = isinstance(where, Direct)
+        fates = [
+            results.fate(index, outcome, MX if mx else backend_of(outcome.peer))
+            for index, outcome in zip(indices, outcomes, strict=True)
+        ]
+        if not mx:
             complain(claimed, outcomes)
         counted, lost = results.counts(outcomes), results.out_of_reach(outcomes)
         return HandedOver(fates, counted, fates[0].reply if lost else None, counted and not lost)
@@ -227,6 +234,8 @@ class Attempts:
             if due is None:
                 fates = results.given_up(fates)
         report(claimed, fates, at)
+        for fate in fates:
+            self._counts.deliveries[fate.backend, STATUS[fate.state]] += 1
         until = None if due is None else self._last_attempt(claimed, due)
         made = notices.made_by(self._settings(), claimed, fates, content, at, until)
         result = Result(

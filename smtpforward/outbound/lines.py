@@ -5,14 +5,14 @@ from collections.abc import Sequence
 from twisted.logger import Logger
 
 from smtpforward import answers
+from smtpforward.envelope import Recipient
 from smtpforward.job import Outcome
 from smtpforward.outbound.entry import Claimed, State
 from smtpforward.outbound.results import Fate
-from smtpforward.envelope import Recipient
 from smtpforward.record import Facts, log_entry, printable, word
 
 _log = Logger()
-_STATUS = {State.DELIVERED: "sent", State.QUEUED: "deferred", State.FAILED: "bounced"}
+STATUS = {State.DELIVERED: "sent", State.QUEUED: "deferred", State.FAILED: "bounced"}
 
 
 def report(claimed: Claimed, fates: Sequence[Fate], at: float) -> None:
@@ -39,7 +39,7 @@ class Attempted:
             f"id={claimed.message.id} from={word(claimed.message.envelope.sender)}"
             f" to={word(self._recipient.address)} relay={fate.peer or 'none'}"
             f" delay={self._delay:.3f} attempts={claimed.attempts + 1}"
-            f" dsn={fate.reply.status.decode()} status={_STATUS[fate.state]}"
+            f" dsn={fate.reply.status.decode()} status={STATUS[fate.state]}"
             f" ({printable(fate.said)})"
         )
 
@@ -59,7 +59,7 @@ class Attempted:
             "delay": round(self._delay, 3),
             "attempts": claimed.attempts + 1,
             "dsn": fate.reply.status.decode(),
-            "status": _STATUS[fate.state],
+            "status": STATUS[fate.state],
             "reply": fate.reply.text,
         }
         if fate.said != fate.reply.text:

@@ -22,6 +22,7 @@ from zope.interface import implementer
 
 from smtpforward.config.settings import Outbound, Settings
 from smtpforward.content import Content
+from smtpforward.counts import Counts
 from smtpforward.interfaces import IDeliver
 from smtpforward.job import Event, Job, Outcome
 from smtpforward.net.clock import Clock
@@ -44,6 +45,7 @@ class OutboundQueue:
     :param store: an :class:`smtpforward.interfaces.IQueueStore`.
     :param targets: who hands over, and who finds MX hosts, as of now.
     :param delivers: whether this process attempts what is queued; else it only puts mail in.
+    :param counts: what is counted.
     :ivar destinations: what is being attempted, and which destinations back off.
     """
 
@@ -56,6 +58,7 @@ class OutboundQueue:
         targets: Callable[[], Targets],
         clock: Clock,
         delivers: bool = True,
+        counts: Counts | None = None,
     ) -> None:
         self.settings = settings
         self.store = store
@@ -65,8 +68,9 @@ class OutboundQueue:
         outbound = self._outbound()
         self.destinations = Destinations(outbound.concurrency_max, outbound.pool_concurrency_max)
         self._leases = Leases(store, self.owner, clock)
+        counts = counts or Counts()
         self._attempts = Attempts(
-            store, self._leases, targets, lambda: self.settings, clock, self._told
+            *(store, self._leases, targets, lambda: self.settings, clock, self._told, counts)
         )
         self._turns = Turns(
             store, self._leases, self.destinations, self._outbound, clock, self._begin
@@ -152,6 +156,11 @@ class OutboundQueue:
         opened, self._opened = self._opened, False
         closing: Deferred[Any] = self.store.close() if opened else succeed(None)
         return closing
+
+    @property
+    def is_open(self) -> bool:
+        """Whether its store is."""
+        return self._opened
 
     @property
     def idle(self) -> bool:

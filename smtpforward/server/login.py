@@ -94,6 +94,7 @@ class Login:
         """Counted at once, answered late: at a time that does not tell how long the check took."""
         late = self.suspended
         self._failures += 1
+        self._failed.total += 1
         if self._counted:
             self._failed.note(self._ip)
         due = began + delay_after(self._failures)

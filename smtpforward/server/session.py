@@ -13,6 +13,7 @@ from zope.interface import implementer
 from smtpforward import answers
 from smtpforward.config.settings import Settings
 from smtpforward.content import Content
+from smtpforward.counts import NONE
 from smtpforward.dispatch import Dispatcher
 from smtpforward.envelope import Address, Client, Recipient
 from smtpforward.interfaces import ISession
@@ -124,7 +125,7 @@ class GatewaySession:
         if isinstance(answer, Deferred):
             self._handing_over = answer
         else:
-            self._log_refused(transaction, content.size, answer)
+            self._log_refused(transaction, content.size, answer, answers.LOOPING)
         return answer
 
     def discarded(self, reply: Reply) -> Reply:
@@ -133,19 +134,30 @@ class GatewaySession:
             return reply
         transaction = self._delivery.transaction
         signed = answers.signed(reply, transaction.id)
-        self._log_refused(transaction, 0, signed)
+        self._log_refused(transaction, 0, signed, reply)
         return signed
 
-    def _log_refused(self, transaction: Transaction, size: int, reply: Reply) -> None:
+    def _log_refused(self, transaction: Transaction, size: int, reply: Reply, plain: Reply) -> None:
+        """One entry for a message that was refused.
+
+        :param plain: the reply without the transaction's id.
+        """
         transaction.size = size
-        log_entry(Ended(transaction, reply, self._clock.seconds()))
+        rule = self._refused_by(answers.rule_of(plain))
+        self._dispatcher.counts.transactions[NONE, transaction.status(reply)] += 1
+        log_entry(Ended(transaction, reply, self._clock.seconds(), rule=rule))
+
+    def _refused_by(self, rule: str) -> str:
+        self._dispatcher.counts.refusals[rule] += 1
+        return rule
 
     def _log_at_command(self, command: str, refusal: Refusal, refused: Sequence[Recipient]) -> None:
         """One entry for a sender or a recipient that was refused at its command."""
         assert self._delivery is not None, "it is what refuses"
         only = attrs.evolve(self._delivery.transaction, recipients=list(refused))
         now = self._clock.seconds()
-        log_entry(Ended(only, refusal.reply, now, command, refusal.reason))
+        rule = self._refused_by(refusal.rule)
+        log_entry(Ended(only, refusal.reply, now, command, rule, refusal.reason))
 
     def reset(self) -> None:
         """Forget the transaction."""
