@@ -25,10 +25,11 @@ from smtpforward.client.connect import Connector
 from smtpforward.client.slots import Slots, own_slots
 from smtpforward.client.target import ForwardTarget
 from smtpforward.config import ConfigurationError, load
-from smtpforward.config.settings import Settings
+from smtpforward.config.settings import HTTP, Settings
 from smtpforward.counts import Counts
 from smtpforward.dispatch import Dispatcher
 from smtpforward.facts import Fact
+from smtpforward.figures import Observation
 from smtpforward.formats.as_json import JSONLog
 from smtpforward.formats.as_postfix import PostfixLog
 from smtpforward.job import TLS, Server
@@ -41,10 +42,12 @@ from smtpforward.net.polling import without_log_context
 from smtpforward.net.tls import ClientContexts
 from smtpforward.net.watching import Watcher
 from smtpforward.net.writethrough import WriteThroughReactor
+from smtpforward.outbound.queue import OutboundQueue
 from smtpforward.queueing import Queueing
 from smtpforward.record import new_id
 from smtpforward.reload import TAKES_A_RESTART, Hangup, Reloader, lasting, takes_a_restart
 from smtpforward.server.factory import GatewayFactory
+from smtpforward.web.gathering import Gatherer
 from smtpforward.workers.parent import Parent
 
 EX_CONFIG = 78
@@ -123,6 +126,7 @@ class Gateway(MultiService):
         for place in listen or settings.listen:
             listening(place, self.factory, reactor).setServiceParent(self)
         self._delivers = delivers
+        self._gatherer: Gatherer | None = None
         self._places: Collection[tuple[str, int]] | None = None
         self.queueing: Queueing | None = None
         if settings.outbound is not None:
@@ -148,6 +152,24 @@ class Gateway(MultiService):
             return self._places
         hosts = (port.getHost() for port in self.ports())
         return [(host.host, host.port) for host in hosts if hasattr(host, "port")]
+
+    def observe(self) -> "Deferred[Observation]":
+        """What is to be seen of this process."""
+        if self._gatherer is None:
+            self._gatherer = Gatherer(
+                self.counts,
+                self.factory,
+                self.target,
+                self._queue,
+                lambda: {s for hop in self.settings.routes.next_hops() for s in hop.servers},
+                lambda: bool(self.running) and all(self.ports()),
+                self._reactor,
+            )
+        return self._gatherer.observe()
+
+    def _queue(self) -> tuple[OutboundQueue, ForwardTarget] | None:
+        queueing = self.queueing
+        return None if queueing is None else (queueing.queue, queueing.direct)
 
     @property
     def facts(self) -> Mapping[str, Fact]:
@@ -284,7 +306,9 @@ def makeService(options: Options) -> IService:
         log.setServiceParent(service)
         # Before what listens, and says so.
         service.services.insert(0, service.services.pop())
-    _keep_up_to_date(service, directory, reactor, log)
+    reloader = _keep_up_to_date(service, directory, reactor, log)
+    if settings.http is not None:
+        _show(settings.http, service, reloader, own)
     return service
 
 
@@ -304,7 +328,18 @@ def spare_collector() -> None:
     gc.set_threshold(GC_THRESHOLD, 20, 20)
 
 
-def _keep_up_to_date(service: Gateway | Parent, directory: str, reactor: Any, log: TextLog) -> None:
+def _show(http: HTTP, service: Gateway | Parent, reloader: Reloader, reactor: Any) -> None:
+    """Have what is to be seen of ``service`` shown."""
+    # It takes packages that are needed for nothing else.
+    from smtpforward.showing import Showing
+
+    showing = Showing(http, service.observe, lambda: service.settings, reloader, reactor)
+    showing.setServiceParent(service)
+
+
+def _keep_up_to_date(
+    service: Gateway | Parent, directory: str, reactor: Any, log: TextLog
+) -> Reloader:
     """Have the directory read again when it changes, and on SIGHUP."""
     reloader = Reloader(
         partial(load, directory),
@@ -321,3 +356,4 @@ def _keep_up_to_date(service: Gateway | Parent, directory: str, reactor: Any, lo
         reloader.reload()
 
     Hangup(reactor, hang_up).setServiceParent(service)
+    return reloader

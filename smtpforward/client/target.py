@@ -32,6 +32,8 @@ from smtpforward.net.clock import Clock
 STALE = frozenset({Event.DROPPED, Event.CLOSING})
 # What says nothing about the server.
 NOT_THE_SERVER = frozenset({Event.POOL_FULL, Event.FAULT})
+DOWN_FOR = 60.0  # it may be up again, and nobody has asked
+MOST_OUT_OF_REACH = 1000
 
 
 @frozen
@@ -74,6 +76,8 @@ class ForwardTarget:
         self._bounds: dict[Server, PoolBounds] | None = None
         self.hosts: Rests = hosts or RestingHosts(clock, self._probe)
         self.counts = counts or Counts()
+        # When each server was last found out of reach, on the clock; bounded, the oldest goes.
+        self._out_of_reach: dict[Server, float] = {}
         self._life = Life.OPEN
         self._ends: list[Deferred[None]] = []
 
@@ -152,6 +156,28 @@ class ForwardTarget:
     def deliver(self, job: Job) -> Deferred[list[Outcome]]:
         """See :class:`smtpforward.interfaces.IDeliver`."""
         return HandOver(job, self, self._clock).start()
+
+    def lost(self, server: Server) -> None:
+        """A job could not reach ``server``."""
+        self._out_of_reach.pop(server, None)
+        self._out_of_reach[server] = self._clock.seconds()
+        if len(self._out_of_reach) > MOST_OUT_OF_REACH:
+            del self._out_of_reach[next(iter(self._out_of_reach))]
+
+    def found(self, server: Server) -> None:
+        """``server`` has taken a connection of a job."""
+        if self._out_of_reach:
+            self._out_of_reach.pop(server, None)
+        self.hosts.reached(server)
+
+    def is_down(self, server: Server) -> bool:
+        """Whether ``server`` is known to be out of reach: it rests, or was so of late."""
+        pool = self._pools.get(server)
+        if pool is not None and (counts := pool.counts())["busy"] + counts["idle"]:
+            return False
+        since = self._out_of_reach.get(server)
+        lately = since is not None and self._clock.seconds() < since + DOWN_FOR
+        return lately or server in self.hosts.resting
 
     def wind_down(self) -> None:
         """The edge is closing: serve what it still brings, and keep no connection idle."""
@@ -232,7 +258,7 @@ class HandOver:
 
     def _acquired(self, session: BackendSession) -> None:
         self._waiting = None
-        self._target.hosts.reached(self._server)
+        self._target.found(self._server)
         self._send(session)
 
     def _not_acquired(self, failure: Failure) -> None:
@@ -243,6 +269,7 @@ class HandOver:
         error: ConnectFailed = failure.value  # type: ignore[assignment]
         in_time = self._clock.seconds() < self._job.deadline
         if in_time and error.event not in NOT_THE_SERVER:
+            self._target.lost(self._server)
             self._target.hosts.failed(self._server, self._job.next_hop, error.detail)
         if in_time and self._next_server + 1 < len(self._servers):
             self._next_server += 1

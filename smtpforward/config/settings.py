@@ -240,6 +240,19 @@ class Outbound:
 
 
 @frozen
+class HTTP:
+    """``http.ini``: what is shown of the gateway.
+
+    :ivar listen: Twisted endpoint descriptions.
+    :ivar user: who may see the metrics, with ``password``, or its hash; empty: everybody.
+    """
+
+    listen: tuple[str, ...]
+    user: str = ""
+    password: str = field(default="", repr=False)
+
+
+@frozen
 class Settings:
     """The whole configuration directory.
 
@@ -258,6 +271,7 @@ class Settings:
     :ivar spool_dir: where a large message is kept while it passes.
     :ivar outbound: the queue. ``None`` where nothing is queued: no route leads there, and there is
         no ``outbound.ini`` and no queue of the default place that may still hold mail.
+    :ivar http: ``None`` where nothing is shown.
     :ivar warnings: for the log and for ``check``; they do not stop the start.
     :ivar notes: for ``check`` alone: defaults that differ from those of Haraka.
     :ivar files: those that were looked at, as they were then.
@@ -283,6 +297,7 @@ class Settings:
     client_tls: ClientTLS = ClientTLS()
     logins: Logins = Logins()
     outbound: Outbound | None = None
+    http: HTTP | None = None
     warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = field(default=(), eq=False)
     files: Stamps = field(factory=dict, eq=False, repr=False)

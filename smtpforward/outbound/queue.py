@@ -44,7 +44,7 @@ class OutboundQueue:
 
     :param store: an :class:`smtpforward.interfaces.IQueueStore`.
     :param targets: who hands over, and who finds MX hosts, as of now.
-    :param delivers: whether this process attempts what is queued; else it only puts mail in.
+    :ivar delivers: whether this process attempts what is queued; else it only puts mail in.
     :param counts: what is counted.
     :ivar destinations: what is being attempted, and which destinations back off.
     """
@@ -64,7 +64,7 @@ class OutboundQueue:
         self.store = store
         self.owner = uuid.uuid4().hex
         self._clock = clock
-        self._delivers = delivers
+        self.delivers = delivers
         outbound = self._outbound()
         self.destinations = Destinations(outbound.concurrency_max, outbound.pool_concurrency_max)
         self._leases = Leases(store, self.owner, clock)
@@ -98,7 +98,7 @@ class OutboundQueue:
 
     def _open(self) -> None:
         self._opening = None
-        opening: Deferred[Any] = self.store.open(self.owner if self._delivers else None)
+        opening: Deferred[Any] = self.store.open(self.owner if self.delivers else None)
         self._beginning.add(opening)
         opening.addCallbacks(self._is_open, self._not_open)
         opening.addCallback(self._let_in)
@@ -106,7 +106,7 @@ class OutboundQueue:
 
     def _is_open(self, _: object) -> None:
         self._opened = True
-        if self._delivers and not self._ending:
+        if self.delivers and not self._ending:
             self.store.watch(self._turns.look)
             self._turns.look()
 
@@ -132,7 +132,7 @@ class OutboundQueue:
         outbound = self._outbound()
         self.destinations.total = outbound.concurrency_max
         self.destinations.each = outbound.pool_concurrency_max
-        if self._opened and self._delivers:
+        if self._opened and self.delivers:
             self._turns.look()
 
     def end(self) -> "Deferred[Any]":
@@ -204,7 +204,7 @@ class OutboundQueue:
     def _may_begin(self, wanted: "Counter[str]") -> bool:
         known = self.destinations
         return (
-            self._delivers
+            self.delivers
             and not self._outbound().disabled
             and sum(wanted.values()) <= known.room
             and all(
@@ -231,7 +231,7 @@ class OutboundQueue:
         for entry in claimed:
             self._begin(entry, None, _copy(new.content))
         new.content.close()
-        if self._delivers:
+        if self.delivers:
             self._turns.put_in(entry.destination for entry in new.entries)
 
     def _not_taken(
