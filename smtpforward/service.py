@@ -161,7 +161,7 @@ class Gateway(MultiService):
                 self.factory,
                 self.target,
                 self._queue,
-                lambda: {s for hop in self.settings.routes.next_hops() for s in hop.servers},
+                lambda: (s for hop in self.settings.routes.next_hops() for s in hop.servers),
                 lambda: bool(self.running) and all(self.ports()),
                 self._reactor,
             )

@@ -22,7 +22,7 @@ from smtpforward.config.values import WrongValueError
 FILE = "http.ini"
 DEFAULT_PORT = 80
 PACKAGE = "prometheus_client"
-INTERFACE = re.compile(r"interface=([^:]*(?:\\:[^:]*)*)")
+INTERFACE = re.compile(r"interface=((?:\\.|[^:\\])*)")
 
 
 def build(reading: Reading, path: str, report: Report) -> HTTP | None:

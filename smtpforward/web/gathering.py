@@ -4,7 +4,7 @@ The outbound queue's numbers are asked of its store, at most every ``STATS_FOR``
 waited for a moment; a store that does not answer in time leaves the ones from before.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
@@ -85,7 +85,7 @@ class Gatherer:
         factory: GatewayFactory,
         target: ForwardTarget,
         queue: Callable[[], tuple[OutboundQueue, ForwardTarget] | None],
-        servers: Callable[[], set[Server]],
+        servers: Callable[[], Iterable[Server]],
         listens: Callable[[], bool],
         clock: Clock,
     ) -> None:
@@ -144,9 +144,9 @@ class Gatherer:
             yield "not listening"
         if queue is not None and not queue[0].is_open:
             yield "the store of the outbound queue is not open"
-        servers = self._servers()
-        if servers and all(map(self._target.is_down, servers)):
-            names = sorted({str(server) for server in servers})
+        # Most often the first one is up; there may be very many.
+        if all(map(self._target.is_down, self._servers())):
+            names = sorted({str(server) for server in self._servers()})
             more = f" and {len(names) - 3} more" if len(names) > 3 else ""
             yield f"no backend can be reached: {', '.join(names[:3])}{more}"
 
