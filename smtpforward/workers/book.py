@@ -84,8 +84,7 @@ class Book:
         question = self._questions.pop(number)
         if question.timer.active():
             question.timer.cancel()
-        if not question.wanted.called:
-            question.wanted.callback(None)
+        question.wanted.callback(None)
 
     def _all(self) -> Observation:
         """Ready where one is; else all the reasons."""
