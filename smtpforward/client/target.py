@@ -230,8 +230,9 @@ class HandOver:
         self._clock = clock
         self._servers = target.hosts.order(job.next_hop)
         self._next_server = 0
-        # When it began to wait for a connection, and when it had one; 0.0 before that.
-        self._since = self._ready = 0.0
+        # When it began to wait for a connection, if it had to, and when it had one.
+        self._since: float | None = None
+        self._ready = 0.0
         self._reused = False
         self._session: BackendSession | None = None
         self._waiting: Deferred[Any] | None = None
@@ -252,7 +253,8 @@ class HandOver:
         if session is not None:
             self._send(session)
             return
-        self._since = self._since or self._clock.seconds()
+        if self._since is None:
+            self._since = self._clock.seconds()
         self._waiting = pool.acquire(self._job, fresh)
         self._waiting.addCallbacks(self._acquired, self._not_acquired).addErrback(self._fault)
 
@@ -275,7 +277,8 @@ class HandOver:
             self._next_server += 1
             self._try_next()
             return
-        self._target.counts.wait.note(self._clock.seconds() - self._since)
+        if self._since is not None:
+            self._target.counts.wait.note(self._clock.seconds() - self._since)
         self._finish([self._unsent(recipient, error) for recipient in self._recipients])
 
     @property
@@ -318,10 +321,10 @@ class HandOver:
     def _count(self) -> None:
         counts, ready = self._target.counts, self._ready
         counts.backend.note(self._clock.seconds() - ready)
-        if self._since:
-            counts.wait.note(ready - self._since)
-        else:
+        if self._since is None:
             counts.wait.buckets[0] += 1  # there was a connection at once
+        else:
+            counts.wait.note(ready - self._since)
 
     def _finish(self, outcomes: list[Outcome]) -> None:
         if not self._result.called:
