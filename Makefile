@@ -102,8 +102,9 @@ $(VENV)/.installed-dev: $(VENV)/.installed-test
 	$(INSTALL) -e '.[dev]'
 	touch $@
 
-# Debian's packages, not configured. Dovecot's may start its own service, which no test needs; where
-# PostgreSQL is new, it makes no server of its own. Without what they recommend none brings an Exim.
+# Debian's packages, not configured. Those of Dovecot, fail2ban and Prometheus may start services of
+# their own, which no test needs; where PostgreSQL is new, it makes no server of its own. Without what they
+# recommend none brings an Exim.
 peers:
 	@if [ "$$(id -u)" != 0 ]; then echo 'make peers needs root' >&2; exit 77; fi
 	@if dpkg -s $(PEERS) >/dev/null 2>&1; then echo 'installed: $(PEERS)'; else set -e; \
