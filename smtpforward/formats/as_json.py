@@ -31,7 +31,10 @@ class JSONLog:
         return json.dumps({**head, **known, **(facts or {})}) + "\n"
 
 
-def timestamp(when: float | None) -> str:
-    """As RFC 3339 has it, to the millisecond, in local time."""
-    moment = datetime.now() if when is None else datetime.fromtimestamp(when)
-    return moment.astimezone().isoformat(timespec="milliseconds")
+def timestamp(when: float | None) -> str | None:
+    """As RFC 3339 has it, to the millisecond, in local time; ``None`` where nobody said when."""
+    return (
+        None
+        if when is None
+        else datetime.fromtimestamp(when).astimezone().isoformat(timespec="milliseconds")
+    )
