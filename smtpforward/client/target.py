@@ -172,8 +172,8 @@ class ForwardTarget:
 
     def is_down(self, server: Server) -> bool:
         """Whether ``server`` is known to be out of reach: it rests, or was so of late."""
-        pool = self._pools.get(server)
-        if pool is not None and (counts := pool.counts())["busy"] + counts["idle"]:
+        counts = self._pools[server].counts() if server in self._pools else {}
+        if counts.get("busy") or counts.get("idle"):
             return False
         since = self._out_of_reach.get(server)
         lately = since is not None and self._clock.seconds() < since + DOWN_FOR
