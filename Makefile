@@ -15,7 +15,7 @@ TRIAL := -m twisted.trial
 UNIT_TESTS = $(shell find tests -name 'test_*.py' -not -path 'tests/integration/*')
 TESTS ?= tests
 PEERS := postfix swaks libnet-ssleay-perl openssl dovecot-core \
-	curl msmtp nmap postgresql dnsmasq-base mutt mailutils
+	curl msmtp nmap postgresql dnsmasq-base mutt mailutils fail2ban pflogsumm prometheus
 # Where PostgreSQL's packages read whether to make and start a server of their own.
 CLUSTERS := /etc/postgresql-common/createcluster.d
 MACHINES := tests.test_fuzz_edge tests.test_fuzz_forwarding tests.test_fuzz_corpus \
@@ -122,8 +122,9 @@ $(VENV)/.installed-dev: $(VENV)/.installed-test
 	$(INSTALL) -e '.[dev]'
 	touch $@
 
-# Debian's packages, not configured. Dovecot's may start its own service, which no test needs; where
-# PostgreSQL is new, it makes no server of its own. Without what they recommend none brings an Exim.
+# Debian's packages, not configured. Those of Dovecot, fail2ban and Prometheus may start services of
+# their own, which no test needs; where PostgreSQL is new, it makes no server of its own. Without what they
+# recommend none brings an Exim.
 peers:
 	@if [ "$$(id -u)" != 0 ]; then echo 'make peers needs root' >&2; exit 77; fi
 	@if dpkg -s $(PEERS) >/dev/null 2>&1; then echo 'installed: $(PEERS)'; else set -e; \

@@ -82,6 +82,29 @@ ONE_RECIPIENT = _reply(452, "4.5.3 one recipient at a time: send this one in the
 NO_QUEUE = _reply(451, "4.3.5 mail on this way cannot be taken yet")
 OTHER_ROUTE = _reply(452, "4.5.3 another route: send this recipient in the next transaction")
 
+# The rules of the gateway's own that refuse senders, recipients, messages and clients, in words
+# that stand in logs and metrics.
+RULES = {
+    NO_RELAYING: "relaying",
+    SPOOFED_SENDER: "check_sender",
+    FOREIGN_SENDER: "constrain_sender",
+    NO_SOURCE_ROUTES: "source_route",
+    ONE_RECIPIENT: "one_message_per_rcpt",
+    OTHER_ROUTE: "split_routes",
+    NO_QUEUE: "no_queue",
+    TOO_MANY_RECIPIENTS: "recipients",
+    TOO_LARGE: "bytes",
+    HEADER_TOO_LARGE: "header_bytes",
+    BARE_NEWLINE: "bare_newline",
+    LOOPING: "max_received",
+    SPOOL_FULL: "spool_full",
+    TOO_MANY_CONNECTIONS: "connections",
+    TOO_MANY_FROM_HERE: "connections_per_ip",
+    TOO_MANY_ERRORS_FROM_HERE: "errors_per_ip",
+}
+LEARNED = "learned"  # the rule by which a backend's earlier refusal is given again
+OTHER_RULE = "other"
+
 SENDER_FAULTS = {
     Fault.SYNTAX: _reply(501, "5.1.7 bad sender address syntax"),
     Fault.NON_ASCII: _reply(553, "5.6.7 a sender outside ASCII needs SMTPUTF8"),
@@ -120,6 +143,11 @@ _PARTLY_REFUSED = _reply(451, "4.5.3 not all recipients were accepted, send the 
 _SET_UP = _reply(451, "4.3.5 the next server and this one do not agree, try again later")
 SET_UP_EVENTS = frozenset({Event.LOOP, Event.TLS, Event.AUTH})
 SET_UP_CODES = frozenset({500, 502, 503, 504, 530, 534, 535, 538})
+
+
+def rule_of(reply: Reply) -> str:
+    """The rule of a refusal of the gateway's own, not signed yet."""
+    return RULES.get(reply, OTHER_RULE)
 
 
 def chunk_taken(octets: int) -> Reply:

@@ -21,11 +21,12 @@ from twisted.python.failure import Failure
 
 from smtpforward import answers
 from smtpforward.content import Content
+from smtpforward.counts import NONE, QUEUE, Counts, backend_of
 from smtpforward.envelope import Envelope, Recipient
 from smtpforward.job import Event, Job, NextHop, Outcome
 from smtpforward.learned import LearnedRefusals
 from smtpforward.net.clock import Clock
-from smtpforward.record import Transaction, log_line
+from smtpforward.record import Ended, Transaction, log_entry
 from smtpforward.reply import Reply
 from smtpforward.routing import way_of
 
@@ -39,21 +40,30 @@ class Dispatcher:
 
     :param target: an :class:`smtpforward.interfaces.IDeliver`.
     :ivar queue: the outbound queue, another one; ``None`` while there is none.
+    :ivar counts: what is counted, here and in the sessions.
     """
 
     log = Logger()
 
     def __init__(
-        self, target: Any, learned: LearnedRefusals, clock: Clock, queue: Any = None
+        self,
+        target: Any,
+        learned: LearnedRefusals,
+        clock: Clock,
+        queue: Any = None,
+        counts: Counts | None = None,
     ) -> None:
         self._target = target
         self.learned = learned
         self._clock = clock
         self.queue = queue
+        self.counts = counts or Counts()
 
     def submit(self, transaction: Transaction, content: Content) -> Deferred[Reply]:
         """Hand over. Cancel the Deferred when the client has gone."""
         transaction.size = content.size
+        transaction.complete = now = self._clock.seconds()
+        self.counts.edge.note(now - transaction.started)
         hand_over = self._enqueue if transaction.queued else self._hand_over
         try:
             outcomes = hand_over(transaction, content)
@@ -95,7 +105,7 @@ class Dispatcher:
                 Envelope(transaction.sender, recipients, transaction.parameters),
                 content,
                 next_hop,
-                self._clock.seconds() + next_hop.timeouts.forward,
+                transaction.complete + next_hop.timeouts.forward,
             )
         )
 
@@ -112,7 +122,7 @@ class Dispatcher:
                 transaction.envelope,
                 content,
                 next_hop,
-                self._clock.seconds() + next_hop.timeouts.forward,
+                transaction.complete + next_hop.timeouts.forward,
                 atomic=False,
                 deliveries=tuple(way_of(route, client.relaying).delivery for route in routes),
             )
@@ -134,7 +144,12 @@ class Dispatcher:
             if partial == "learn":
                 self._learn(transaction, outcomes)
             self._report(transaction, outcomes)
-        log_line(transaction.line(reply, self._clock.seconds()))
+        counts = self.counts
+        backend = QUEUE if transaction.queued else backend_of(outcomes[0].peer)
+        counts.transactions[backend, transaction.status(reply)] += 1
+        if reply.code == 250:
+            counts.octets += transaction.size
+        log_entry(Ended(transaction, reply, self._clock.seconds()))
         return reply
 
     def _learn(self, transaction: Transaction, outcomes: Sequence[Outcome]) -> None:
@@ -171,8 +186,8 @@ class Dispatcher:
         elif not gone:
             self.log.failure("id={id}: hand-over failed", failure, id=transaction.id)
         reply = answers.signed(answer, transaction.id)
-        line = transaction.line(reply, self._clock.seconds())
-        log_line(f"{line} [the client went away]" if gone else line)
+        self.counts.transactions[NONE, transaction.status(reply)] += 1
+        log_entry(Ended(transaction, reply, self._clock.seconds(), gone=gone))
         return reply
 
 

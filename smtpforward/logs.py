@@ -1,4 +1,4 @@
-"""The log under twistd: text as Twisted writes it, with less work for the line of a mail.
+"""The log under twistd: lines as Twisted writes them, with less work for that of a mail; or others.
 
 Twisted makes the time of each event anew and puts every event together by a general formatter.
 Here the time is made once a second, and a line of mail is taken as it stands. Which file it goes
@@ -9,6 +9,7 @@ The private names of Twisted that this leans on are pinned by ``tests/test_logs.
 """
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 from twisted.application.service import Service
@@ -62,16 +63,32 @@ class LogText:
 
 
 class TextLog(Service):
-    """Lets the text observers of ``publisher`` format by :class:`LogText` from the start on."""
+    """Lets the text observers of ``publisher`` format in another way from the start on.
 
-    def __init__(self, publisher: LogPublisher = globalLogPublisher) -> None:
+    :param format_event: from an event to its lines, or to ``None``.
+    """
+
+    def __init__(
+        self,
+        publisher: LogPublisher = globalLogPublisher,
+        format_event: Callable[[LogEvent], str | None] | None = None,
+    ) -> None:
         self._publisher = publisher
+        self._format = format_event or LogText()
+
+    def privilegedStartService(self) -> None:
+        """Logging has begun by now."""
+        Service.privilegedStartService(self)
+        self._take_over()
 
     def startService(self) -> None:
-        """Logging has begun by now."""
+        """So it has where nothing asks for privileges."""
         Service.startService(self)
+        self._take_over()
+
+    def _take_over(self) -> None:
         for observer in self._observers():
-            observer.formatEvent = LogText()
+            observer.formatEvent = self._format
 
     def reopen(self) -> None:
         """Open the files anew, after something else has moved them."""
@@ -81,10 +98,10 @@ class TextLog(Service):
 
     def _observers(self) -> list[Any]:
         observers = [o for o in self._publisher._observers if isinstance(o, FileLogObserver)]
-        return [o for o in observers if _writes_text(o.formatEvent)]
+        return [o for o in observers if o.formatEvent is self._format or _is_twisted(o.formatEvent)]
 
 
-def _writes_text(format_event: Any) -> bool:
-    """Whether it is ours, or one that ``textFileLogObserver`` has made."""
-    maker = textFileLogObserver.__qualname__
-    return isinstance(format_event, LogText) or format_event.__qualname__.startswith(f"{maker}.")
+def _is_twisted(format_event: Any) -> bool:
+    """Whether it is one that ``textFileLogObserver`` has made."""
+    name: str = getattr(format_event, "__qualname__", "")
+    return name.startswith(f"{textFileLogObserver.__qualname__}.")

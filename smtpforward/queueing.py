@@ -16,6 +16,7 @@ from smtpforward.client.connect import Connector
 from smtpforward.client.rests import PassingRests
 from smtpforward.client.target import ForwardTarget
 from smtpforward.config.settings import Outbound, Settings
+from smtpforward.counts import Counts
 from smtpforward.job import TLS
 from smtpforward.net.clock import Clock
 from smtpforward.outbound.handover import Targets
@@ -45,20 +46,21 @@ class Queueing:
         routes: ForwardTarget,
         listened_on: Callable[[], Collection[tuple[str, int]]],
         delivers: bool = True,
+        counts: Counts | None = None,
     ) -> None:
         outbound = _outbound(settings)
         self._reactor = reactor
         self._clock = clock
         self._routes = routes
         self._listened_on = listened_on
-        self.direct = ForwardTarget(connector, clock, hosts=PassingRests(clock))
+        self.direct = ForwardTarget(connector, clock, hosts=PassingRests(clock), counts=counts)
         self._lookups = lookups_at(outbound.nameservers, reactor, clock)
         self._mail_hosts = MailHosts(
             *(self._lookups, outbound, settings.client_tls, settings.own_name, self._is_ours),
             SystemRandom(),
         )
         store = store_at(outbound.store, reactor)
-        self.queue = OutboundQueue(settings, store, self._targets, clock, delivers)
+        self.queue = OutboundQueue(settings, store, self._targets, clock, delivers, counts)
 
     def _targets(self) -> Targets:
         return Targets(self._routes, self.direct, self._mail_hosts.next_hop)

@@ -27,7 +27,12 @@ from smtpforward.net.watching import Watcher
 
 SETTLE = 1.0
 # What is not applied to a gateway that runs, in words.
-TAKES_A_RESTART = {"listen": "what is listened on", "nodes": "the number of worker processes"}
+TAKES_A_RESTART = {
+    "listen": "what is listened on",
+    "nodes": "the number of worker processes",
+    "log_format": "the format of the log",
+    "http": "what http.ini says",
+}
 
 
 def takes_a_restart(old: Settings, new: Settings) -> Iterator[str]:
@@ -70,6 +75,7 @@ class Reloader(Service):
     :param apply: takes settings that are good, in the reactor's thread.
     :param files: those that were looked at for the settings that hold.
     :param in_thread: calls a function in a thread; ``deferToThread`` of the reactor.
+    :ivar good: how often settings were applied. ``bad``: how often they could not be.
     :param watcher: calls :meth:`touched`; ``None`` where files are not to be watched.
     """
 
@@ -92,6 +98,7 @@ class Reloader(Service):
         self._watcher = watcher
         self._timer: IDelayedCall | None = None
         self.stage = Stage.STOPPED
+        self.good = self.bad = 0
 
     def startService(self) -> None:
         """Begin to watch."""
@@ -143,6 +150,7 @@ class Reloader(Service):
         self._files = settings.files
         try:
             self._apply(settings)
+            self.good += 1
         finally:
             self._done()
 
@@ -152,6 +160,7 @@ class Reloader(Service):
             return
         error: ConfigurationError = failure.value  # type: ignore[assignment]
         self._files = error.files
+        self.bad += 1
         for problem in error.problems:
             self.log.error("{problem}", problem=str(problem))
         count = len(error.problems)

@@ -18,7 +18,7 @@ from twisted.application.service import IService, MultiService
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.defer import TimeoutError as DeferredTimeout
 from twisted.internet.threads import deferToThreadPool
-from twisted.logger import Logger
+from twisted.logger import LogEvent, Logger
 from twisted.python import usage
 from twisted.python.failure import Failure
 
@@ -27,23 +27,29 @@ from smtpforward.client.slots import Slots, own_slots
 from smtpforward.client.target import ForwardTarget
 from smtpforward.config import ConfigurationError, load
 from smtpforward.config.outbound import in_words
-from smtpforward.config.settings import Settings
+from smtpforward.config.settings import HTTP, Settings
+from smtpforward.counts import Counts
 from smtpforward.dispatch import Dispatcher
 from smtpforward.facts import Fact
+from smtpforward.figures import Observation
+from smtpforward.formats.as_json import JSONLog
+from smtpforward.formats.as_postfix import PostfixLog
 from smtpforward.job import TLS, Server
 from smtpforward.learned import LearnedRefusals
 from smtpforward.limits import connections_within
-from smtpforward.logs import TextLog
+from smtpforward.logs import LogText, TextLog
 from smtpforward.net.clock import Clock, make_monotonic
 from smtpforward.net.listening import listening, ports
 from smtpforward.net.polling import without_log_context
 from smtpforward.net.tls import ClientContexts
 from smtpforward.net.watching import Watcher
 from smtpforward.net.writethrough import WriteThroughReactor
+from smtpforward.outbound.queue import OutboundQueue
 from smtpforward.queueing import Queueing
 from smtpforward.record import new_id
 from smtpforward.reload import TAKES_A_RESTART, Hangup, Reloader, lasting, takes_a_restart
 from smtpforward.server.factory import GatewayFactory
+from smtpforward.web.gathering import Gatherer
 from smtpforward.workers.parent import Parent
 
 EX_CONFIG = 78
@@ -90,6 +96,7 @@ class Gateway(MultiService):
     :param slots: how many connections to a backend are this process's, where there are several.
     :param delivers: whether this process delivers what is in the outbound queue: one of them does.
     :ivar factory: the edge. ``target``: the forwarding client with its pools.
+    :ivar counts: what has been counted.
     """
 
     log = Logger()
@@ -110,14 +117,18 @@ class Gateway(MultiService):
         self._clock = clock
         self._contexts = ClientContexts(settings.client_tls)
         self._connector = Connector(reactor, settings.own_name, self._contexts, clock)
-        self.target = ForwardTarget(self._connector, clock, slots)
+        self.counts = Counts()
+        self.target = ForwardTarget(self._connector, clock, slots, counts=self.counts)
         self._learned = LearnedRefusals(clock)
-        self._dispatcher = Dispatcher(self.target, self._learned, clock)
+        self._dispatcher = Dispatcher(self.target, self._learned, clock, counts=self.counts)
         self._most = _most_connections()
-        self.factory = GatewayFactory(settings, self._dispatcher, clock, most=self._most)
+        self.factory = GatewayFactory(
+            settings, self._dispatcher, clock, most=self._most, counts=self.counts
+        )
         for place in listen or settings.listen:
             listening(place, self.factory, reactor).setServiceParent(self)
         self._delivers = delivers
+        self._gatherer: Gatherer | None = None
         self._places: Collection[tuple[str, int]] | None = None
         self.queueing: Queueing | None = None
         if settings.outbound is not None:
@@ -132,6 +143,7 @@ class Gateway(MultiService):
             self.target,
             self._listened_on,
             self._delivers,
+            self.counts,
         )
         self._dispatcher.queue = queueing.queue
         return queueing
@@ -142,6 +154,24 @@ class Gateway(MultiService):
             return self._places
         hosts = (port.getHost() for port in self.ports())
         return [(host.host, host.port) for host in hosts if hasattr(host, "port")]
+
+    def observe(self) -> "Deferred[Observation]":
+        """What is to be seen of this process."""
+        if self._gatherer is None:
+            self._gatherer = Gatherer(
+                self.counts,
+                self.factory,
+                self.target,
+                self._queue,
+                lambda: (s for hop in self.settings.routes.next_hops() for s in hop.servers),
+                lambda: bool(self.running) and all(self.ports()),
+                self._reactor,
+            )
+        return self._gatherer.observe()
+
+    def _queue(self) -> tuple[OutboundQueue, ForwardTarget] | None:
+        queueing = self.queueing
+        return None if queueing is None else (queueing.queue, queueing.direct)
 
     @property
     def facts(self) -> Mapping[str, Fact]:
@@ -291,11 +321,22 @@ def makeService(options: Options) -> IService:
     else:
         spare_collector()
         service = Gateway(settings, own, options["listen"], clock=reactor)
-    log = TextLog()
+    log = TextLog(format_event=_log_format(settings))
     if options.parent is None or not options.parent.get("logger"):
         log.setServiceParent(service)
-    _keep_up_to_date(service, directory, reactor, log)
+        # Before what listens, and says so.
+        service.services.insert(0, service.services.pop())
+    reloader = _keep_up_to_date(service, directory, reactor, log)
+    if settings.http is not None:
+        _show(settings.http, service, reloader, own)
     return service
+
+
+def _log_format(settings: Settings) -> Callable[[LogEvent], str | None]:
+    """What makes the log's lines of its events."""
+    if settings.log_format == "json":
+        return JSONLog()
+    return PostfixLog(settings.me) if settings.log_format == "postfix" else LogText()
 
 
 def spare_collector() -> None:
@@ -307,7 +348,18 @@ def spare_collector() -> None:
     gc.set_threshold(GC_THRESHOLD, 20, 20)
 
 
-def _keep_up_to_date(service: Gateway | Parent, directory: str, reactor: Any, log: TextLog) -> None:
+def _show(http: HTTP, service: Gateway | Parent, reloader: Reloader, reactor: Any) -> None:
+    """Have what is to be seen of ``service`` shown."""
+    # It takes packages that are needed for nothing else.
+    from smtpforward.showing import Showing
+
+    showing = Showing(http, service.observe, lambda: service.settings, reloader, reactor)
+    showing.setServiceParent(service)
+
+
+def _keep_up_to_date(
+    service: Gateway | Parent, directory: str, reactor: Any, log: TextLog
+) -> Reloader:
     """Have the directory read again when it changes, and on SIGHUP."""
     reloader = Reloader(
         partial(load, directory),
@@ -324,3 +376,4 @@ def _keep_up_to_date(service: Gateway | Parent, directory: str, reactor: Any, lo
         reloader.reload()
 
     Hangup(reactor, hang_up).setServiceParent(service)
+    return reloader

@@ -25,13 +25,15 @@ def main() -> int:
     """Run until the parent has had enough; the exit code."""
     from twisted.internet import reactor
 
-    globalLogBeginner.beginLoggingTo([RecordWriter()])
+    log = RecordWriter()
+    globalLogBeginner.beginLoggingTo([log])
     make_monotonic(reactor)
     without_log_context(reactor)
     own: Any = WriteThroughReactor(reactor, shared=True)
 
     def make(settings: Settings, listen: Sequence[Any], leases: Leases, number: int) -> Gateway:
         record.begin_ids(number)
+        log.with_facts = settings.log_format != "line"
         first = number == 1
         gateway = Gateway(settings, own, listen, reactor, leases.share, delivers=first)
         spare_collector()

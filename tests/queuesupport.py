@@ -16,6 +16,7 @@ from zope.interface import implementer
 
 from smtpforward.config.settings import Outbound, Settings
 from smtpforward.content import Content
+from smtpforward.counts import Counts
 from smtpforward.envelope import Address, Client, Envelope, Recipient
 from smtpforward.interfaces import IDeliver
 from smtpforward.job import Delivery, Event, Job, NextHop, Outcome, Stage
@@ -130,7 +131,8 @@ class QueueCase(TestCase):
         """A queue on the store of this test."""
         store = SQLiteStore(str(self.path / "queue.sqlite3"), reactor, now=self.now)
         targets = Targets(self.hosts, self.hosts, self.hosts.mail_hosts)
-        queue = OutboundQueue(settings_, store, lambda: targets, self.clock, delivers)
+        self.counts = Counts()
+        queue = OutboundQueue(settings_, store, lambda: targets, self.clock, delivers, self.counts)
         self.addCleanup(self.stop, queue)
         return queue
 

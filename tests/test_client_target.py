@@ -13,7 +13,7 @@ from zope.interface.verify import verifyObject
 
 from smtpforward.client.rests import PassingRests
 from smtpforward.client.slots import OwnSlots
-from smtpforward.client.target import ForwardTarget
+from smtpforward.client.target import MOST_OUT_OF_REACH, ForwardTarget
 from smtpforward.interfaces import IDeliver
 from smtpforward.job import (
     TLS,
@@ -116,6 +116,33 @@ class DeliveryTests(TargetCase):
         self.answer(wire)
         self.assertEqual(self.events(delivery), [Event.ACCEPTED])
         self.assertEqual(len(self.attempts()), 1)
+
+    def test_times(self) -> None:
+        """How long a message waits for a connection, and how long its backend takes."""
+        counts = self.target.counts
+        self.deliver()
+        self.reactor.advance(2.0)
+        wire = self.greet()
+        self.reactor.advance(3.0)
+        self.answer(wire)
+        self.assertEqual((counts.wait.total, counts.backend.total), (2.0, 3.0))
+        self.deliver()
+        self.reactor.advance(1.0)
+        self.answer(wire)
+        self.assertEqual((counts.wait.total, counts.backend.total), (2.0, 4.0))
+        self.assertEqual((sum(counts.wait.buckets), sum(counts.backend.buckets)), (2, 2))
+
+    def test_down(self) -> None:
+        """A server that could not be reached is known as such, unless a connection lives."""
+        wire = self.idle()
+        self.target.lost(SERVER)
+        self.assertFalse(self.target.is_down(SERVER))
+        wire.lose()
+        self.assertTrue(self.target.is_down(SERVER))
+        for number in range(2 * MOST_OUT_OF_REACH):
+            self.target.lost(evolve(SERVER, port=number))
+        self.assertEqual(len(self.target._out_of_reach), MOST_OUT_OF_REACH)
+        self.assertFalse(self.target.is_down(SERVER))
 
     def test_forgotten(self) -> None:
         """An empty pool is forgotten, and nothing is left in the clock."""

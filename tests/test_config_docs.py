@@ -8,6 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from smtpforward.config.dialect import MAIN
 from smtpforward.config.spec import FORWARD, LOGINS, SERVER, Spec
+from smtpforward.config.spec_http import HTTP
 from smtpforward.config.spec_outbound import OUTBOUND
 from smtpforward.config.spec_tls import TLS
 
@@ -51,6 +52,7 @@ class SettingsDocumentTests(SynchronousTestCase):
             "`outbound.ini`": OUTBOUND,
             "`tls.ini`": TLS,
             "`auth_flat_file.ini`": LOGINS,
+            "`http.ini`": HTTP,
         }.items():
             told, known = documented(heading), working(spec)
             self.assertEqual(told.keys(), known.keys())

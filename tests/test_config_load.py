@@ -23,7 +23,7 @@ FORWARD = "host=127.0.0.1\nenable_tls=false\ncheck_recipient=true\n"
 COMMENTED = re.compile(
     r"^;(?!bind|spool_dir|forwarding|auth_|queue|key|cert|ciphers|minVersion=TLSv1.3|ca="
     r"|bare_newline_exempt|connections|errors_per_ip|first_command|command|data"
-    r"|store|temp_fail_intervals|received_header|smart_host|nameservers)(?=\w+=)",
+    r"|store|temp_fail_intervals|received_header|smart_host|nameservers|listen|user|password)(?=\w+=)",
     re.MULTILINE,
 )
 KEYS = (
@@ -526,11 +526,6 @@ class WarningTests(DirectoryCase):
         self.assertEqual(self.warnings(smtp_forward_ini=forward), ())
         (warning,) = self.warnings(smtp_ini="nodes=2", smtp_forward_ini=forward)
         self.assertIn("max_connections is below nodes in [a.example]: the workers", warning)
-
-    def test_unread(self) -> None:
-        """A file of the design that this version does not read is named."""
-        (warning,) = self.warnings(http_ini="")
-        self.assertEqual(warning, "this version does not read: http.ini")
 
     def test_nothing_accepted(self) -> None:
         """A gateway that takes nobody's mail says so."""

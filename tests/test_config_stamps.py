@@ -100,7 +100,7 @@ class LoadTests(SynchronousTestCase):
         expected = {
             *("me", "smtp.ini", "connection.ini", "tls.ini", "smtp_forward.ini"),
             *("auth_flat_file.ini", "host_list", "host_list_regex", "relay_acl_allow"),
-            *("outbound.ini", "secret", "tls", "tls_key.pem", "tls_cert.pem"),
+            *("outbound.ini", "http.ini", "secret", "tls", "tls_key.pem", "tls_cert.pem"),
         }
         self.assertEqual(self.names(found), expected)
         there = {path for path, known in found.items() if known is not None}

@@ -17,13 +17,15 @@ PACKAGE = "smtpforward"
 
 # Lowest first. A name stands for a module, or for a folder and all in it.
 LAYERS = (
-    {"reply", "utf8", "envelope", "address", "content", "job", "interfaces", "passwords", "facts"},
+    {"reply", "utf8", "envelope", "address", "content", "job", "interfaces", "passwords", "facts"}
+    | {"counts", "figures"},
     {"config"},
-    {"net", "record", "logs"},
+    {"net", "record", "logs", "formats"},
     {"client"},
     {"answers", "routing", "limits", "learned", "dispatch"},
     {"server", "outbound"},
-    {"reload", "workers"},
+    {"reload", "workers", "web"},
+    {"showing"},
     {"service", "queueing"},
     {"commands", "worker"},
 )
@@ -32,12 +34,13 @@ APART = {
     "net": {"config", "record"},
     "record": {"net"},
     "logs": {"config", "net"},
+    "formats": {"config", "net"},
     "client": {"config", "record", "answers", "dispatch", "server"},
     # The queue hands its mail to targets, and gets it from one: it knows neither side.
     "outbound": {"client", "server", "dispatch", "learned"},
     "server": {"outbound"},
     # The parts do not know that there are several processes, nor these what the parts do.
-    "workers": {"client", "server", "dispatch", "routing", "answers", "outbound"},
+    "workers": {"client", "server", "dispatch", "routing", "answers", "outbound", "web"},
 }
 # The values that a module may know of a part from which it is apart otherwise.
 VALUES = {(f"{PACKAGE}.net.tls", f"{PACKAGE}.config.settings")}

@@ -33,7 +33,7 @@ from smtpforward.logs import LogText, TextLog, is_noise
 
 
 def mail_event(line: str, when: float) -> LogEvent:
-    """What ``record.log_line`` publishes."""
+    """What ``record.log_entry`` publishes, formatted."""
     return {
         "log_level": LogLevel.info,
         "log_namespace": "smtpforward.mail",

@@ -80,7 +80,7 @@ class TakingTests(QueueCase):
         self.patch(self.queue.store, "open", lambda owner: _firing(None))
         self.patch(self.queue.store, "watch", lambda changed: None)
         self.patch(self.queue.store, "close", lambda: _firing(None))
-        self.patch(self.queue, "_delivers", False)
+        self.patch(self.queue, "delivers", False)
         self.clock.advance(OPEN_AGAIN)
         self.assertTrue(self.queue._opened)
 
@@ -462,6 +462,8 @@ class BackoffTests(QueueCase):
         found = [line for line in said if "check the settings for this host" in line]
         self.assertEqual(len(found), 1, said)
         self.assertIn("id=M1 relay=smart.test:25: the backend has not let us log in", found[0])
+        counted = {("smart.test:25", "deferred"): 2, ("mx", "deferred"): 2}
+        self.assertEqual(self.counts.deliveries, counted)
 
 
 class NoticeTests(QueueCase):

@@ -181,6 +181,7 @@ class WrongTests(ReloaderCase):
         self.clock.advance(SETTLE)
         good = self.read()
         self.assertEqual(self.applied, [good])
+        self.assertEqual((self.reloader.good, self.reloader.bad), (1, 1))
 
     def logged(self, act: Callable[[], None]) -> list[str]:
         """What is said while ``act`` runs."""

@@ -208,5 +208,5 @@ class RoutingDeliveryTests(SynchronousTestCase):
 
     def test_refusal_is_twisteds(self) -> None:
         """Twisted's own server would answer a refusal with its code and text."""
-        refusal = Refusal(Reply(550, (b"5.7.1 no", b"really")))
+        refusal = Refusal(Reply(550, (b"5.7.1 no", b"really")), "a", "b")
         self.assertEqual((refusal.code, refusal.resp), (550, b"5.7.1 no\nreally"))

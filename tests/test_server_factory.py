@@ -114,7 +114,8 @@ class BoundsTests(SynchronousTestCase):
         for _ in range(3):
             edge.connect("192.0.2.9")
             self.assert_turned_away(edge, answers.TOO_MANY_CONNECTIONS.wire())
-        self.assertEqual((edge.factory.connections.total, edge.factory.turned_away), (2, 3))
+        self.assertEqual(edge.factory.connections.total, 2)
+        self.assertEqual(edge.factory.counts.turned_away, {"connections": 3})
         first.connectionLost(Failure(ConnectionLost()))
         edge.connect()
         self.assertEqual(edge.heard(), GREETING)

@@ -120,7 +120,7 @@ class GatewaySessionTests(SynchronousTestCase):
         refusal = Reply(550, (b"5.7.1 no",))
 
         def refuse(delivery: RoutingDelivery, helo: Any, origin: Any) -> None:
-            raise Refusal(refusal)
+            raise Refusal(refusal, "test", "a test says so")
 
         self.patch(RoutingDelivery, "validateFrom", refuse)
         self.assertIs(self.session.mail(address(b"a@example.net"), {}), refusal)

@@ -50,6 +50,15 @@ def secured(
     return made, SecureClient(made).handshake()
 
 
+class CountTests(SynchronousTestCase):
+    """Handshakes are counted."""
+
+    def test_by_version(self) -> None:
+        """Each that is complete, under its version."""
+        made, _ = secured()
+        self.assertEqual(made.factory.counts.handshakes, {"TLSv1.3": 1})
+
+
 class OfferTests(SynchronousTestCase):
     """Where STARTTLS is offered."""
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from attrs import evolve
 from twisted.application.service import Service
+from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.logger import formatEvent, globalLogPublisher
@@ -15,10 +16,11 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from smtpforward.config.settings import Settings
 from smtpforward.facts import Fact
+from smtpforward.figures import Figures, Observation
 from smtpforward.workers.channel import Channel
 from smtpforward.workers.child import Worker
 from smtpforward.workers.leases import Leases
-from smtpforward.workers.messages import Apply, Grant, Message, Start, Stop, Told, Want
+from smtpforward.workers.messages import Apply, Ask, Grant, Message, Seen, Start, Stop, Told, Want
 from tests.support import settings
 
 
@@ -68,10 +70,15 @@ class FakeGateway(Service):
         self.steps: list[str] = []
         self.kept = Remembered()
         self.facts: Mapping[str, Fact] = {"kind": self.kept}
+        self.observed: Deferred[Observation] = Deferred()
 
     def apply(self, settings: Settings) -> None:
         """Note it."""
         self.steps.append(f"apply {settings.me}")
+
+    def observe(self) -> "Deferred[Observation]":
+        """The test answers."""
+        return self.observed
 
     def privilegedStartService(self) -> None:
         """Note it."""
@@ -150,6 +157,33 @@ class ApplyTests(WorkerCase):
         self.hears(Stop())
         self.hears(Apply(settings()))
         self.assertNotIn("apply mx.example.net", gateway.steps)
+
+
+class ObserveTests(WorkerCase):
+    """What is to be seen of it."""
+
+    def test_asked(self) -> None:
+        """It answers under the number of the question, as soon as it knows."""
+        gateway = self.start()
+        self.said()
+        self.hears(Ask(7))
+        self.assertEqual(self.said(), [])
+        seen = Observation(Figures({("a", ("b",)): 1.0}, {"edge": ((1, 2), 0.5)}), ("why",))
+        gateway.observed.callback(seen)
+        self.assertEqual(self.said(), [Seen(7, seen)])
+
+    def test_asked_too_early(self) -> None:
+        """Before there is a gateway nothing is to be seen."""
+        self.hears(Ask(7))
+        self.assertEqual(self.said(), [])
+
+    def test_fault(self) -> None:
+        """A fault is logged, and the worker goes on."""
+        gateway = self.start()
+        self.hears(Ask(7))
+        gateway.observed.errback(ZeroDivisionError())
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        self.assertEqual(self.reactor.stopped, 0)
 
 
 class BeginTests(WorkerCase):

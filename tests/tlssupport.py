@@ -93,6 +93,9 @@ class SecurableTransport(EdgeTransport):  # type: ignore[misc]
         self.protocol = self.tls = TLSMemoryBIOProtocol(factory, above, False)
         self.tls.makeConnection(_BelowTLS(self))
 
+    def getHandle(self) -> Any:
+        return self.tls.getHandle()
+
     def write(self, data: bytes) -> None:
         if self.tls is None:
             StringTransport.write(self, data)

@@ -24,6 +24,7 @@ from smtpforward.client.rests import Rests
 from smtpforward.client.session import BackendSession
 from smtpforward.client.slots import Slots, own_slots
 from smtpforward.client.waiters import Life
+from smtpforward.counts import Counts
 from smtpforward.interfaces import IDeliver
 from smtpforward.job import TLS, Event, Job, NextHop, Outcome, PoolBounds, Server, Stage
 from smtpforward.net.clock import Clock
@@ -31,6 +32,8 @@ from smtpforward.net.clock import Clock
 STALE = frozenset({Event.DROPPED, Event.CLOSING})
 # What says nothing about the server.
 NOT_THE_SERVER = frozenset({Event.POOL_FULL, Event.FAULT})
+DOWN_FOR = 60.0  # it may be up again, and nobody has asked
+MOST_OUT_OF_REACH = 1000
 
 
 @frozen
@@ -52,6 +55,7 @@ class ForwardTarget:
     :param connector: opens connections.
     :param slots: from a backend and its ``max_connections`` to how many this process may open.
     :param hosts: what keeps which servers rest; without it they are probed.
+    :param counts: what is counted: how long jobs wait, and how long backends take.
     :ivar hosts: which servers rest.
     """
 
@@ -63,6 +67,7 @@ class ForwardTarget:
         clock: Clock,
         slots: Callable[[Server, int], Slots] = own_slots,
         hosts: Rests | None = None,
+        counts: Counts | None = None,
     ) -> None:
         self.connector = connector
         self._slots = slots
@@ -70,6 +75,9 @@ class ForwardTarget:
         self._pools: dict[Server, Pool[BackendSession]] = {}
         self._bounds: dict[Server, PoolBounds] | None = None
         self.hosts: Rests = hosts or RestingHosts(clock, self._probe)
+        self.counts = counts or Counts()
+        # When each server was last found out of reach, on the clock; bounded, the oldest goes.
+        self._out_of_reach: dict[Server, float] = {}
         self._life = Life.OPEN
         self._ends: list[Deferred[None]] = []
 
@@ -149,6 +157,28 @@ class ForwardTarget:
         """See :class:`smtpforward.interfaces.IDeliver`."""
         return HandOver(job, self, self._clock).start()
 
+    def lost(self, server: Server) -> None:
+        """A job could not reach ``server``."""
+        self._out_of_reach.pop(server, None)
+        self._out_of_reach[server] = self._clock.seconds()
+        if len(self._out_of_reach) > MOST_OUT_OF_REACH:
+            del self._out_of_reach[next(iter(self._out_of_reach))]
+
+    def found(self, server: Server) -> None:
+        """``server`` has taken a connection of a job."""
+        if self._out_of_reach:
+            self._out_of_reach.pop(server, None)
+        self.hosts.reached(server)
+
+    def is_down(self, server: Server) -> bool:
+        """Whether ``server`` is known to be out of reach: it rests, or was so of late."""
+        counts = self._pools[server].counts() if server in self._pools else {}
+        if counts.get("busy") or counts.get("idle"):
+            return False
+        since = self._out_of_reach.get(server)
+        lately = since is not None and self._clock.seconds() < since + DOWN_FOR
+        return lately or server in self.hosts.resting
+
     def wind_down(self) -> None:
         """The edge is closing: serve what it still brings, and keep no connection idle."""
         self._life = Life.WINDING_DOWN
@@ -182,10 +212,12 @@ class HandOver:
         "_clock",
         "_job",
         "_next_server",
+        "_ready",
         "_result",
         "_reused",
         "_servers",
         "_session",
+        "_since",
         "_target",
         "_waiting",
     )
@@ -198,6 +230,9 @@ class HandOver:
         self._clock = clock
         self._servers = target.hosts.order(job.next_hop)
         self._next_server = 0
+        # When it began to wait for a connection, if it had to, and when it had one.
+        self._since: float | None = None
+        self._ready = 0.0
         self._reused = False
         self._session: BackendSession | None = None
         self._waiting: Deferred[Any] | None = None
@@ -218,12 +253,14 @@ class HandOver:
         if session is not None:
             self._send(session)
             return
+        if self._since is None:
+            self._since = self._clock.seconds()
         self._waiting = pool.acquire(self._job, fresh)
         self._waiting.addCallbacks(self._acquired, self._not_acquired).addErrback(self._fault)
 
     def _acquired(self, session: BackendSession) -> None:
         self._waiting = None
-        self._target.hosts.reached(self._server)
+        self._target.found(self._server)
         self._send(session)
 
     def _not_acquired(self, failure: Failure) -> None:
@@ -234,12 +271,15 @@ class HandOver:
         error: ConnectFailed = failure.value  # type: ignore[assignment]
         in_time = self._clock.seconds() < self._job.deadline
         if in_time and error.event not in NOT_THE_SERVER:
+            self._target.lost(self._server)
             why = error.detail.removeprefix(f"{self._server}: ")
             self._target.hosts.failed(self._server, self._job.next_hop, why)
         if in_time and self._next_server + 1 < len(self._servers):
             self._next_server += 1
             self._try_next()
             return
+        if self._since is not None:
+            self._target.counts.wait.note(self._clock.seconds() - self._since)
         self._finish([self._unsent(recipient, error) for recipient in self._recipients])
 
     @property
@@ -254,6 +294,7 @@ class HandOver:
     def _send(self, session: BackendSession) -> None:
         self._session = session
         self._reused = session.messages > 0
+        self._ready = self._clock.seconds()
         try:
             session.send(self._job, self._sent)
         except Exception:
@@ -275,7 +316,16 @@ class HandOver:
         if stale and self._clock.seconds() < self._job.deadline:
             self._try_next(fresh=True)
         else:
+            self._count()
             self._finish(outcomes)
+
+    def _count(self) -> None:
+        counts, ready = self._target.counts, self._ready
+        counts.backend.note(self._clock.seconds() - ready)
+        if self._since is None:
+            counts.wait.buckets[0] += 1  # there was a connection at once
+        else:
+            counts.wait.note(ready - self._since)
 
     def _finish(self, outcomes: list[Outcome]) -> None:
         if not self._result.called:

@@ -13,21 +13,23 @@ from typing import Any
 
 from attrs import evolve, frozen
 
-from smtpforward.config import edge, lists, logins, outbound, routes, tls
+from smtpforward.config import edge, http, lists, logins, outbound, routes, tls
 from smtpforward.config.advice import advice, advice_of_queue
 from smtpforward.config.dialect import MAIN, Document
 from smtpforward.config.problems import ConfigurationError, Place, Problem, Report
 from smtpforward.config.reading import Reading, check
 from smtpforward.config.settings import Access, Settings
 from smtpforward.config.spec import FORWARD, LOGINS, SERVER, Spec
+from smtpforward.config.spec_http import HTTP
 from smtpforward.config.spec_outbound import OUTBOUND
 from smtpforward.config.spec_tls import TLS
 
 FORWARD_FILE = "smtp_forward.ini"
 LIST_FILES = ("host_list", "host_list_regex", "relay_acl_allow")
-FILES = ("me", *edge.FILES, tls.FILE, FORWARD_FILE, outbound.FILE, logins.FILE, *LIST_FILES)
-# Files of the design that will change what the gateway does, once it reads them.
-UNREAD = ("http.ini",)
+FILES = (
+    *("me", *edge.FILES, tls.FILE, FORWARD_FILE, outbound.FILE, logins.FILE, http.FILE),
+    *LIST_FILES,
+)
 NOTHING_ACCEPTED = (
     "nobody's mail is accepted: host_list, host_list_regex, relay_acl_allow and the users of"
     " auth_flat_file.ini are empty, and check_recipient is not true"
@@ -42,7 +44,7 @@ NO_RECEIVED_HEADER = (
 AS_THEY_ARE = (
     *("inactivity_timeout", "force_shutdown_timeout"),
     *("smtps_port", "auth_allow_plaintext", "bare_newline", "bare_newline_exempt"),
-    "nodes",
+    *("nodes", "log_format"),
 )
 
 
@@ -92,12 +94,16 @@ class _Files:
     tls: Reading
     users: Reading
     outbound: Reading
+    http: Reading
     forward: Reading | None
 
     @property
     def ignored(self) -> list[str]:
         """The keys that this gateway lacks."""
-        readings = (self.server, self.tls, self.forward, self.outbound, self.users)
+        readings = (
+            *(self.server, self.tls, self.forward, self.outbound, self.users),
+            self.http,
+        )
         return [key for reading in readings if reading for key in reading.ignored]
 
 
@@ -107,6 +113,7 @@ def _read_all(root: str, report: Report) -> _Files:
         tls=_read(root, (tls.FILE,), TLS, report),
         users=_read(root, (logins.FILE,), LOGINS, report),
         outbound=_read(root, (outbound.FILE,), OUTBOUND, report),
+        http=_read(root, (http.FILE,), HTTP, report),
         forward=_forward(root, report),
     )
 
@@ -148,6 +155,7 @@ def _build(
         "tls": server_tls,
         "client_tls": client_tls,
         "logins": users,
+        "http": http.build(files.http, os.path.join(root, http.FILE), report),
         **{key: main[key] for key in AS_THEY_ARE},
     }
     found = None
@@ -175,9 +183,6 @@ def _remarks(root: str, files: _Files, settings: Settings) -> Iterator[str]:
         yield from advice_of_queue(settings.outbound)
     if files.ignored:
         yield f"this gateway lacks, and ignores: {', '.join(files.ignored)}"
-    unread = [name for name in UNREAD if os.path.lexists(os.path.join(root, name))]
-    if unread:
-        yield f"this version does not read: {', '.join(unread)}"
     access = settings.access
     known = access.hosts or access.host_pattern or access.relays or settings.logins.users
     if not (known or settings.routes.check_recipient):

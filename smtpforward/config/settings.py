@@ -244,6 +244,19 @@ class Outbound:
 
 
 @frozen
+class HTTP:
+    """``http.ini``: what is shown of the gateway.
+
+    :ivar listen: Twisted endpoint descriptions.
+    :ivar user: who may see the metrics, with ``password``, or its hash; empty: everybody.
+    """
+
+    listen: tuple[str, ...]
+    user: str = ""
+    password: str = field(default="", repr=False)
+
+
+@frozen
 class Settings:
     """The whole configuration directory.
 
@@ -251,6 +264,7 @@ class Settings:
     :ivar own_name: ``me`` where the file gives it: a backend that greets with it is this gateway.
         The system's name may well be that of another server on this host.
     :ivar nodes: worker processes; 0: one process for everything.
+    :ivar log_format: what the log looks like (``docs/logs.md``).
     :ivar inactivity_timeout: seconds of a client's silence, where ``timeouts`` say nothing else.
     :ivar force_shutdown_timeout: seconds that transactions in flight get at the end.
     :ivar smtps_port: listeners on it speak TLS at once.
@@ -261,6 +275,7 @@ class Settings:
     :ivar spool_dir: where a large message is kept while it passes.
     :ivar outbound: the queue. ``None`` where nothing is queued: no route leads there, and there is
         no ``outbound.ini`` and no queue of the default place that may still hold mail.
+    :ivar http: ``None`` where nothing is shown.
     :ivar warnings: for the log and for ``check``; they do not stop the start.
     :ivar notes: for ``check`` alone: defaults that differ from those of Haraka.
     :ivar files: those that were looked at, as they were then.
@@ -273,6 +288,7 @@ class Settings:
     own_name: str | None = None
     listen: tuple[str, ...] = ("tcp6:25:interface=\\:\\:",)
     nodes: int = 0
+    log_format: Literal["line", "postfix", "json"] = "line"
     inactivity_timeout: float = 300.0
     timeouts: ClientTimeouts = ClientTimeouts()
     force_shutdown_timeout: float = 30.0
@@ -285,6 +301,7 @@ class Settings:
     client_tls: ClientTLS = ClientTLS()
     logins: Logins = Logins()
     outbound: Outbound | None = None
+    http: HTTP | None = None
     warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = field(default=(), eq=False)
     files: Stamps = field(factory=dict, eq=False, repr=False)

@@ -16,13 +16,14 @@ from twisted.logger import Logger
 
 from smtpforward.config.settings import Outbound, Settings
 from smtpforward.content import Content
+from smtpforward.counts import Counts
 from smtpforward.net.clock import Clock
 from smtpforward.outbound import notices, results, schedule
 from smtpforward.outbound.entry import Attempt, Claimed, Result, State
 from smtpforward.outbound.errors import StoreDamagedError, StoreError
 from smtpforward.outbound.handover import HandedOver, HandOver, Targets
 from smtpforward.outbound.leases import Leases
-from smtpforward.outbound.lines import report
+from smtpforward.outbound.lines import STATUS, report
 from smtpforward.reply import Reply
 
 T = TypeVar("T")
@@ -64,6 +65,7 @@ class Attempts:
         settings: Callable[[], Settings],
         clock: Clock,
         told: Callable[[Claimed, HandedOver], None],
+        counts: Counts,
     ) -> None:
         self._store = store
         self._leases = leases
@@ -71,6 +73,7 @@ class Attempts:
         self._hand_over = HandOver(leases, targets, settings, clock)
         self._clock = clock
         self._told = told
+        self._counts = counts
 
     async def make(
         self, claimed: Claimed, content: Content | None = None, instead: Reply | None = None
@@ -152,6 +155,8 @@ class Attempts:
             self.log.failure("id={id}: the sender cannot be told", id=claimed.message.id)
             fates, made = results.kept(fates), notices.Made()
             due = at + MUCH_LATER if any(fate.state is State.QUEUED for fate in fates) else None
+        for fate in fates:
+            self._counts.deliveries[fate.backend, STATUS[fate.state]] += 1
         result = Result(
             claimed.id,
             claimed.message.id,

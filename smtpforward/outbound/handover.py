@@ -16,6 +16,7 @@ from twisted.logger import Logger
 from smtpforward import answers
 from smtpforward.config.settings import Settings
 from smtpforward.content import Content
+from smtpforward.counts import MX, backend_of
 from smtpforward.envelope import Client, Envelope, Recipient
 from smtpforward.job import Job, NextHop
 from smtpforward.net.clock import Clock
@@ -153,14 +154,18 @@ class HandOver:
         try:
             hop = await targets.mail_hosts(where.domain) if isinstance(where, Direct) else where
         except Unroutable as error:
-            fates = [results.not_attempted(index, error.reply) for index in indices]
+            fates = [results.not_attempted(index, error.reply, MX) for index in indices]
             known = error.reply.permanent
             return HandedOver(fates, True, None if known else error.reply, known)
         target = targets.direct if group.direct else targets.routes
         job = self._job(claimed, hop, tuple(r for _, r in group.recipients), content)
         outcomes = await target.deliver(job)
-        fates = [results.fate(i, outcome) for i, outcome in zip(indices, outcomes, strict=True)]
-        if not isinstance(where, Direct):
+        mx = isinstance(where, Direct)
+        fates = [
+            results.fate(index, outcome, MX if mx else backend_of(outcome.peer))
+            for index, outcome in zip(indices, outcomes, strict=True)
+        ]
+        if not mx:
             complain(claimed, outcomes)
         counted, lost = results.counts(outcomes), results.out_of_reach(outcomes)
         return HandedOver(fates, counted, fates[0].reply if lost else None, counted and not lost)

@@ -22,6 +22,7 @@ from zope.interface import implementer
 
 from smtpforward.config.settings import Outbound, Settings
 from smtpforward.content import Content
+from smtpforward.counts import Counts
 from smtpforward.interfaces import IDeliver
 from smtpforward.job import Event, Job, Outcome
 from smtpforward.net.clock import Clock
@@ -44,7 +45,8 @@ class OutboundQueue:
 
     :param store: an :class:`smtpforward.interfaces.IQueueStore`.
     :param targets: who hands over, and who finds MX hosts, as of now.
-    :param delivers: whether this process attempts what is queued; else it only puts mail in.
+    :ivar delivers: whether this process attempts what is queued; else it only puts mail in.
+    :param counts: what is counted.
     :ivar destinations: what is being attempted, and which destinations back off.
     """
 
@@ -57,17 +59,19 @@ class OutboundQueue:
         targets: Callable[[], Targets],
         clock: Clock,
         delivers: bool = True,
+        counts: Counts | None = None,
     ) -> None:
         self.settings = settings
         self.store = store
         self.owner = uuid.uuid4().hex
         self._clock = clock
-        self._delivers = delivers
+        self.delivers = delivers
         outbound = self._outbound()
         self.destinations = Destinations(outbound.concurrency_max, outbound.pool_concurrency_max)
         self._leases = Leases(store, self.owner, clock, lambda: self._outbound().lease)
+        counts = counts or Counts()
         self._attempts = Attempts(
-            store, self._leases, targets, lambda: self.settings, clock, self._told
+            *(store, self._leases, targets, lambda: self.settings, clock, self._told, counts)
         )
         self._turns = Turns(
             store, self._leases, self.destinations, self._outbound, clock, self._begin
@@ -103,7 +107,7 @@ class OutboundQueue:
 
     def _open(self) -> None:
         self._opening = None
-        opening: Deferred[Any] = self.store.open(self.owner if self._delivers else None)
+        opening: Deferred[Any] = self.store.open(self.owner if self.delivers else None)
         self._beginning.add(opening)
         opening.addCallbacks(self._is_open, self._not_open)
         opening.addCallback(self._let_in)
@@ -111,7 +115,7 @@ class OutboundQueue:
 
     def _is_open(self, _: object) -> None:
         self._opened = True
-        if self._delivers and not self._ending:
+        if self.delivers and not self._ending:
             self.store.watch(self._turns.look)
             self._turns.look()
 
@@ -137,7 +141,7 @@ class OutboundQueue:
         outbound = self._outbound()
         self.destinations.total = outbound.concurrency_max
         self.destinations.each = outbound.pool_concurrency_max
-        if self._opened and self._delivers:
+        if self._opened and self.delivers:
             self._turns.look()
 
     def end(self) -> "Deferred[Any]":
@@ -167,6 +171,11 @@ class OutboundQueue:
         opened, self._opened = self._opened, False
         closing: Deferred[Any] = self.store.close() if opened else succeed(None)
         return closing
+
+    @property
+    def is_open(self) -> bool:
+        """Whether its store is."""
+        return self._opened
 
     @property
     def idle(self) -> bool:
@@ -224,7 +233,7 @@ class OutboundQueue:
     def _may_begin(self, wanted: "Counter[str]") -> bool:
         known = self.destinations
         return (
-            self._delivers
+            self.delivers
             and not self._outbound().disabled
             and sum(wanted.values()) <= known.room
             and all(
@@ -252,7 +261,7 @@ class OutboundQueue:
         for entry in claimed:
             self._begin(entry, None, _copy(new.content))
         self._is_written(new)
-        if self._delivers and not claimed:
+        if self.delivers and not claimed:
             self._turns.put_in(entry.destination for entry in new.entries)
 
     def _is_written(self, new: NewMessage) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from attrs import evolve, frozen
 
 from smtpforward import answers
+from smtpforward.counts import NONE
 from smtpforward.job import Event, Outcome, Stage
 from smtpforward.outbound.entry import RecipientResult, State
 from smtpforward.reply import Reply
@@ -29,6 +30,7 @@ class Fate:
 
     :ivar reply: what it means, with an enhanced status code. ``words``: what the next server itself
         has said, if it has. ``peer``: ``host[ip]:port``. ``detail``: for the log and the history.
+    :ivar backend: under which name it is counted.
     :ivar dsn: whether the next server was told what the sender wants to be notified of.
     """
 
@@ -39,6 +41,7 @@ class Fate:
     peer: str = ""
     detail: str = ""
     dsn: bool = False
+    backend: str = NONE
 
     @property
     def said(self) -> str:
@@ -53,7 +56,7 @@ class Fate:
         return RecipientResult(self.index, self.state, self.said)
 
 
-def fate(index: int, outcome: Outcome) -> Fate:
+def fate(index: int, outcome: Outcome, backend: str = NONE) -> Fate:
     """Of a recipient that was handed over, or was to be."""
     reply = _OUR_WORDS
     if outcome.event is not Event.SPARED:
@@ -63,13 +66,14 @@ def fate(index: int, outcome: Outcome) -> Fate:
         state = State.DELIVERED
     elif reply.permanent:
         state = State.FAILED
-    return Fate(index, state, reply, outcome.reply, outcome.peer, outcome.detail, outcome.dsn)
+    said = (outcome.reply, outcome.peer, outcome.detail, outcome.dsn)
+    return Fate(index, state, reply, *said, backend)
 
 
-def not_attempted(index: int, reply: Reply) -> Fate:
+def not_attempted(index: int, reply: Reply, backend: str = NONE) -> Fate:
     """Of a recipient for whom there is no server to speak to."""
     state = State.FAILED if reply.permanent else State.QUEUED
-    return Fate(index, state, reply)
+    return Fate(index, state, reply, backend=backend)
 
 
 def counts(outcomes: Sequence[Outcome]) -> bool:

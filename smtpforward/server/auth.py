@@ -129,11 +129,14 @@ class FailedLogins(Fact):
     """How often logins from each address have failed of late; bounded: the oldest goes.
 
     Worker processes tell each other.
+
+    :ivar total: how many failed in this process since its start, from anywhere.
     """
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._failures: OrderedDict[str, list[float]] = OrderedDict()
+        self.total = 0
 
     def note(self, ip: str) -> None:
         """One more from ``ip``."""

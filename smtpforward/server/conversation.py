@@ -20,11 +20,12 @@ from typing import TYPE_CHECKING, Any
 import attrs
 from OpenSSL import SSL
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.interfaces import INegotiated, ITLSTransport
+from twisted.internet.interfaces import IHandshakeListener, INegotiated, ITLSTransport
 from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
 from twisted.mail import smtp
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
 from smtpforward import answers
 from smtpforward.config.settings import Settings
@@ -67,6 +68,7 @@ def _method_name(protocol: Any, command: bytes) -> str | None:
     return next((name for name in names if hasattr(protocol, name)), None)
 
 
+@implementer(IHandshakeListener)
 class Conversation(Hearing, smtp.ESMTP):
     """Reads commands and sends answers; a subclass knows the commands.
 
@@ -152,6 +154,11 @@ class Conversation(Hearing, smtp.ESMTP):
             return False
         self.transport.startTLS(self.factory.contexts)
         return True
+
+    def handshakeCompleted(self) -> None:
+        """See IHandshakeListener."""
+        version: str = self.transport.getHandle().get_protocol_version_name()
+        self.factory.counts.handshakes[version] += 1
 
     def _start_tls(self) -> None:
         """Answer STARTTLS, and begin anew under TLS."""

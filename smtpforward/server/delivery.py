@@ -22,11 +22,16 @@ from smtpforward.server.received import received_line
 
 
 class Refusal(SMTPServerError):  # noqa: N818 -- SMTP calls it that
-    """A refused command; ``reply`` is the answer to it."""
+    """A refused command.
 
-    def __init__(self, reply: Reply) -> None:
+    :ivar reply: the answer to it. ``rule``: which rule refused it, ``reason`` why: for the log.
+    """
+
+    def __init__(self, reply: Reply, rule: str, reason: str) -> None:
         SMTPServerError.__init__(self, reply.code, b"\n".join(reply.lines))
         self.reply = reply
+        self.rule = rule
+        self.reason = reason
 
 
 @implementer(IMessageDelivery)
@@ -56,7 +61,7 @@ class RoutingDelivery:
         transaction = self.transaction
         refused = routing.decide_sender(self._settings, transaction.client, origin)
         if refused is not None:
-            raise Refusal(answers.signed(refused.reply, transaction.id))
+            raise self._refusal(refused)
         return origin
 
     def validateTo(self, user: Recipient) -> Callable[[], Message]:
@@ -66,14 +71,15 @@ class RoutingDelivery:
         """
         transaction = self.transaction
         if len(transaction.recipients) >= self._settings.limits.recipients:
-            raise Refusal(answers.signed(answers.TOO_MANY_RECIPIENTS, transaction.id))
+            why = "recipients: as many as [max] recipients allows are there"
+            raise self._refusal(routing.Refuse(answers.TOO_MANY_RECIPIENTS, why))
         decision = routing.decide(
             self._settings, transaction.client, transaction.sender, user.address, self._way
         )
         if isinstance(decision, routing.Refuse):
             if decision.fault:
                 self.log.error("id={id}: {why}", id=transaction.id, why=decision.why)
-            raise Refusal(answers.signed(decision.reply, transaction.id))
+            raise self._refusal(decision)
         if decision.taken.next_hop is None:
             transaction.queued = True
         else:
@@ -81,11 +87,16 @@ class RoutingDelivery:
                 decision.route.next_hop, transaction.sender, user.address
             )
             if learned is not None:
-                raise Refusal(learned)
+                why = "the backend refused this recipient of late"
+                raise Refusal(learned, answers.LEARNED, why)
         self._way = decision.taken
         transaction.recipients.append(user)
         transaction.routes.append(decision.route)
         return self.message
+
+    def _refusal(self, refused: routing.Refuse) -> Refusal:
+        reply = answers.signed(refused.reply, self.transaction.id)
+        return Refusal(reply, answers.rule_of(refused.reply), refused.why)
 
     def message(self) -> Message:
         """The message that all recipients share."""

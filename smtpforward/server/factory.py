@@ -9,8 +9,10 @@ from twisted.internet.interfaces import IAddress
 from twisted.logger import Logger
 from twisted.mail import smtp
 
+from smtpforward import answers
 from smtpforward.config.settings import Settings
 from smtpforward.content import Memory
+from smtpforward.counts import Counts
 from smtpforward.dispatch import Dispatcher
 from smtpforward.envelope import Client
 from smtpforward.interfaces import ISession
@@ -38,7 +40,7 @@ class GatewayFactory(smtp.SMTPFactory):
     :ivar mechanisms: of AUTH, in the order announced.
     :ivar failed_logins: from everywhere, of late.
     :ivar memory: the bytes of messages in memory.
-    :ivar connections: how many clients there are. ``turned_away``: how many were one too many.
+    :ivar connections: how many clients there are. ``counts``: what is counted.
     :ivar draining: no new transaction begins; each connection ends when it is between two.
     """
 
@@ -54,6 +56,7 @@ class GatewayFactory(smtp.SMTPFactory):
         sessions: Callable[[Client], ISession] | None = None,
         portal: Portal | None = None,
         most: int | None = None,
+        counts: Counts | None = None,
     ) -> None:
         smtp.SMTPFactory.__init__(self)
         self.contexts: ServerContexts | None = None
@@ -61,7 +64,7 @@ class GatewayFactory(smtp.SMTPFactory):
         self.failed_logins = FailedLogins(clock)
         self.memory = Memory()
         self.connections = ConnectionCount(clock, most)
-        self.turned_away = 0
+        self.counts = counts or Counts()
         self._given_portal = portal
         self._settings: Settings | None = None
         self.settings = settings
@@ -100,8 +103,9 @@ class GatewayFactory(smtp.SMTPFactory):
         ip, port = peer.textual(addr)
         refusal = self.connections.refuse(self.settings, ip)
         if refusal is not None:
-            self.turned_away += 1
-            self.log.info("{ip} is turned away: {reply}", ip=ip, reply=refusal.text)
+            self.counts.turned_away[answers.rule_of(refusal)] += 1
+            facts = {"event": "turned_away", "client_ip": ip, "reply": refusal.text}
+            self.log.info("{ip} is turned away: {reply}", ip=ip, reply=refusal.text, facts=facts)
             return TurnedAway(refusal, self.settings)
         protocol = self.protocol(self.settings, Client(ip, port), self._clock)
         protocol.factory = self
@@ -111,6 +115,7 @@ class GatewayFactory(smtp.SMTPFactory):
         """A connection from ``ip`` is there."""
         self._open[protocol] = ip
         self.connections.add(ip)
+        self.counts.connections += 1
 
     def closed(self, protocol: Conversation) -> None:
         """A connection has gone."""

@@ -18,7 +18,7 @@ from twisted.logger import Logger
 
 from smtpforward import answers
 from smtpforward.net.clock import Clock
-from smtpforward.record import printable
+from smtpforward.record import Facts, printable
 from smtpforward.reply import Reply
 from smtpforward.server.auth import FailedLogins, IAvatar
 from smtpforward.server.ports import is_loopback
@@ -53,20 +53,20 @@ class Login:
         """Whether no login is taken from this address for now."""
         return self._counted and self._failed.too_many(self._ip)
 
-    def check(self, portal: Portal, credentials: ICredentials) -> "Deferred[Reply]":
+    def check(self, portal: Portal, credentials: ICredentials, mechanism: str) -> "Deferred[Reply]":
         """The answer: 235 when the client is ``user`` from now on. :meth:`forget` cancels it."""
-        checking = Deferred.fromCoroutine(self._check(portal, credentials))
+        checking = Deferred.fromCoroutine(self._check(portal, credentials, mechanism))
         self._checking = checking
         return checking
 
-    async def _check(self, portal: Portal, credentials: Any) -> Reply:
+    async def _check(self, portal: Portal, credentials: Any, mechanism: str) -> Reply:
         began = self._clock.seconds()
         name = printable(credentials.username.decode("utf-8", "backslashreplace"))
         try:
             avatar: Any
             _, avatar, log_out = await portal.login(credentials, None, IAvatar)
         except (UnauthorizedLogin, LoginDenied):
-            self.log.info("login of {user} from {ip} failed", user=name, ip=self._ip)
+            self._say("login of {user} from {ip} failed", name, mechanism, success=False)
             return await self._refuse(began)
         except CancelledError:
             raise
@@ -77,13 +77,24 @@ class Login:
             log_out()
             return answers.NO_LOGINS_FROM_HERE
         self.user, self._log_out = avatar.user, log_out
-        self.log.info("login of {user} from {ip}", user=name, ip=self._ip)
+        self._say("login of {user} from {ip}", name, mechanism, success=True)
         return answers.LOGGED_IN
+
+    def _say(self, text: str, user: str, mechanism: str, success: bool) -> None:
+        facts: Facts = {
+            "event": "login",
+            "success": success,
+            "user": user,
+            "mechanism": mechanism,
+            "client_ip": self._ip,
+        }
+        self.log.info(text, user=user, ip=self._ip, facts=facts)
 
     async def _refuse(self, began: float) -> Reply:
         """Counted at once, answered late: at a time that does not tell how long the check took."""
         late = self.suspended
         self._failures += 1
+        self._failed.total += 1
         if self._counted:
             self._failed.note(self._ip)
         due = began + delay_after(self._failures)

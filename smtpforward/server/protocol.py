@@ -287,7 +287,8 @@ class GatewaySMTP(Chunking):
             self._reply(step)
         else:
             assert self._login is not None, "it is there when a login begins"
-            self._ask(self._login.check, self._checked, self.factory.portal, step)
+            check = self._login.check
+            self._ask(check, self._checked, self.factory.portal, step, exchange.method)
 
     def _checked(self, reply: Reply) -> None:
         if reply is answers.LOGGED_IN:

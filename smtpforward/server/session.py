@@ -3,7 +3,7 @@
 It gives each transaction a delivery object of its own and keeps what is known of the client.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import attrs
 from twisted.internet.defer import Deferred
@@ -13,11 +13,12 @@ from zope.interface import implementer
 from smtpforward import answers
 from smtpforward.config.settings import Settings
 from smtpforward.content import Content
+from smtpforward.counts import NONE
 from smtpforward.dispatch import Dispatcher
 from smtpforward.envelope import Address, Client, Recipient
 from smtpforward.interfaces import ISession
 from smtpforward.net.clock import Clock
-from smtpforward.record import Transaction, log_line, new_id
+from smtpforward.record import Ended, Transaction, log_entry, new_id
 from smtpforward.reply import Reply
 from smtpforward.server.delivery import Refusal, RoutingDelivery
 from smtpforward.server.message import Message
@@ -90,7 +91,7 @@ class GatewaySession:
         try:
             self._delivery.validateFrom(self._helo, sender)
         except Refusal as refusal:
-            self._log(self._delivery.transaction, refusal.reply, None)
+            self._log_at_command("MAIL", refusal, ())
             return refusal.reply
         return None
 
@@ -100,7 +101,7 @@ class GatewaySession:
         try:
             self._to_message = self._delivery.validateTo(recipient)
         except Refusal as refusal:
-            self._log(self._delivery.transaction, refusal.reply, recipient)
+            self._log_at_command("RCPT", refusal, (recipient,))
             return refusal.reply
         return None
 
@@ -124,7 +125,7 @@ class GatewaySession:
         if isinstance(answer, Deferred):
             self._handing_over = answer
         else:
-            self._log_refused(transaction, content.size, answer)
+            self._log_refused(transaction, content.size, answer, answers.LOOPING)
         return answer
 
     def discarded(self, reply: Reply) -> Reply:
@@ -133,17 +134,30 @@ class GatewaySession:
             return reply
         transaction = self._delivery.transaction
         signed = answers.signed(reply, transaction.id)
-        self._log_refused(transaction, 0, signed)
+        self._log_refused(transaction, 0, signed, reply)
         return signed
 
-    def _log_refused(self, transaction: Transaction, size: int, reply: Reply) -> None:
-        transaction.size = size
-        log_line(transaction.line(reply, self._clock.seconds()))
+    def _log_refused(self, transaction: Transaction, size: int, reply: Reply, plain: Reply) -> None:
+        """One entry for a message that was refused.
 
-    def _log(self, transaction: Transaction, reply: Reply, refused: Recipient | None) -> None:
-        """One line for a sender or a recipient that was refused at its command."""
-        only = attrs.evolve(transaction, recipients=[refused] if refused else [])
-        log_line(only.line(reply, self._clock.seconds()))
+        :param plain: the reply without the transaction's id.
+        """
+        transaction.size = size
+        rule = self._refused_by(answers.rule_of(plain))
+        self._dispatcher.counts.transactions[NONE, transaction.status(reply)] += 1
+        log_entry(Ended(transaction, reply, self._clock.seconds(), rule=rule))
+
+    def _refused_by(self, rule: str) -> str:
+        self._dispatcher.counts.refusals[rule] += 1
+        return rule
+
+    def _log_at_command(self, command: str, refusal: Refusal, refused: Sequence[Recipient]) -> None:
+        """One entry for a sender or a recipient that was refused at its command."""
+        assert self._delivery is not None, "it is what refuses"
+        only = attrs.evolve(self._delivery.transaction, recipients=list(refused))
+        now = self._clock.seconds()
+        rule = self._refused_by(refusal.rule)
+        log_entry(Ended(only, refusal.reply, now, command, rule, refusal.reason))
 
     def reset(self) -> None:
         """Forget the transaction."""

@@ -13,15 +13,28 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from twisted.application.service import IService
+from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import AdoptedStreamServerEndpoint
 from twisted.logger import Logger
 
 from smtpforward.config.settings import Settings
 from smtpforward.facts import Fact
+from smtpforward.figures import Observation
 from smtpforward.workers.channel import Channel, factory_of
 from smtpforward.workers.facts import Facts
 from smtpforward.workers.leases import Leases
-from smtpforward.workers.messages import Apply, Cap, Grant, Message, Scarce, Start, Stop, Told
+from smtpforward.workers.messages import (
+    Apply,
+    Ask,
+    Cap,
+    Grant,
+    Message,
+    Scarce,
+    Seen,
+    Start,
+    Stop,
+    Told,
+)
 
 CONTROL = 3  # the channel's file descriptor; the listening sockets follow
 
@@ -35,6 +48,9 @@ class Serving(Protocol):
 
     def apply(self, settings: Settings) -> None:
         """Let ``settings`` hold from now on."""
+
+    def observe(self) -> "Deferred[Observation]":
+        """What is to be seen of it."""
 
 
 class Worker:
@@ -74,6 +90,8 @@ class Worker:
         elif isinstance(message, Apply):
             # Behind the start, which waits for its turn in the same way.
             self._reactor.callLater(0, self._apply, message.settings)
+        elif isinstance(message, Ask) and self._serving is not None:
+            self._observe(self._serving, message.number)
         elif isinstance(message, Stop):
             self.stop()
 
@@ -94,6 +112,11 @@ class Worker:
             self.stop()
             return
         self._reactor.addSystemEventTrigger("before", "shutdown", service.stopService)
+
+    def _observe(self, serving: Serving, number: int) -> None:
+        seeing = serving.observe()
+        seeing.addCallback(lambda seen: self._channel.say(Seen(number, seen)))
+        seeing.addErrback(lambda failure: self.log.failure("nothing can be seen", failure))
 
     def _apply(self, settings: Settings) -> None:
         if self._serving is not None and not self._stopping:

@@ -1,33 +1,30 @@
 """The workers' log on its way to the parent's: a record for each event, on standard output.
 
 A record is level, time, namespace, system and text, parted by blanks, and ends with a NUL; so a
-text of several lines stays one event. The parent puts it into its own log as it stands. What a
-worker's libraries write to standard error comes line by line.
+text of several lines stays one event. The parent puts it into its own log as it stands. Where its
+log has another format than lines, a ``+`` behind the level says that facts come with the text: both
+as JSON. What a worker's libraries write to standard error comes line by line.
 
 Failure policy: a worker whose parent has gone loses its lines, and nothing else.
 """
 
+import json
 import os
 import time
 from collections.abc import Callable
 
-from twisted.logger import (
-    ILogObserver,
-    LogEvent,
-    Logger,
-    LogLevel,
-    eventAsText,
-    formatEvent,
-    globalLogPublisher,
-)
+from twisted.logger import ILogObserver, LogEvent, Logger, LogLevel, globalLogPublisher
 from zope.interface import implementer
 
+from smtpforward.formats import facts_of, text_of
 from smtpforward.logs import is_noise
+from smtpforward.record import Facts
 
 STDOUT, STDERR = 1, 2
 NONE = "-"
-MAIL = "mail"  # the system of the lines that ``record.log_line`` writes
+MAIL = "mail"  # the system of what ``record.log_entry`` logs
 END = b"\0"
+FACTS = "+"
 LEVELS = {level.name: level for level in LogLevel.iterconstants()}
 
 
@@ -36,14 +33,16 @@ class RecordWriter:
     """Writes each event of this process as a record.
 
     :param descriptor: where to; it blocks when the reader is slow, as a file on a slow disk does.
+    :ivar with_facts: whether what is known by name is written, too.
     """
 
     def __init__(self, descriptor: int = STDOUT) -> None:
         self._descriptor = descriptor
+        self.with_facts = False
 
     def __call__(self, event: LogEvent) -> None:
         """See ILogObserver."""
-        data = record(event)
+        data = record(event, self.with_facts)
         try:
             while data:
                 data = data[os.write(self._descriptor, data) :]
@@ -51,26 +50,44 @@ class RecordWriter:
             pass  # The parent has gone, and this process is about to.
 
 
-def record(event: LogEvent) -> bytes:
+def record(event: LogEvent, with_facts: bool = False) -> bytes:
     """One event; nothing for one without a text, or that nobody needs."""
     if is_noise(event):
         return b""
-    if "log_failure" in event:
-        text = eventAsText(event, includeTimestamp=False, includeSystem=False)
-    else:
-        text = event.get("mail_line") or formatEvent(event)
+    facts = facts_of(event) if with_facts else None
+    text = text_of(event)
     if not text:
         return b""
+    mark = ""
+    if facts is not None:
+        mark, text = FACTS, json.dumps([text, facts])
     level = event.get("log_level") or LogLevel.info
     when = event.get("log_time") or time.time()
     namespace = _word(event.get("log_namespace"))
-    head = f"{level.name} {when:.6f} {namespace} {_word(event.get('log_system'))} "
+    head = f"{level.name}{mark} {when:.6f} {namespace} {_word(event.get('log_system'))} "
     body = text.replace("\0", "\\0")
     return (head + body).encode("utf-8", "backslashreplace") + END
 
 
 def _word(text: object) -> str:
     return "_".join(str(text).split()) or NONE if text is not None else NONE
+
+
+class Told:
+    """What another process has logged of a message: see :class:`smtpforward.record.Entry`."""
+
+    __slots__ = ("_facts", "_line")
+
+    def __init__(self, line: str, facts: Facts) -> None:
+        self._line = line
+        self._facts = facts
+
+    def __str__(self) -> str:
+        return self._line
+
+    def facts(self) -> Facts:
+        """As they came."""
+        return self._facts
 
 
 class RecordReader:
@@ -104,24 +121,30 @@ class RecordReader:
     def _event(self, text: str) -> None:
         try:
             level, when, namespace, system, said = text.split(" ", 4)
-            known, seconds = LEVELS[level], float(when)
+            plain = level.removesuffix(FACTS)
+            known, seconds = LEVELS[plain], float(when)
+            facts = None
+            if plain != level:
+                said, facts = json.loads(said)
         except (ValueError, KeyError):
             self._line(text)  # Something in the worker has written there that should not.
             return
-        origin = f"{namespace}#{level}" if system == NONE else system
+        origin = f"{namespace}#{plain}" if system == NONE else system
         event = {
             "log_logger": self._log,
             "log_level": known,
             "log_namespace": namespace,
             "log_source": None,
             "log_format": "{mail_line}",
-            "mail_line": said,
+            "mail_line": said if facts is None else Told(said, facts),
             "log_time": seconds,
             "log_system": f"{origin},{self._name}",
         }
         if system != MAIL:
             event["log_format"] = "{text}"
-            event["text"] = event.pop("mail_line")
+            event["text"] = said
+            event["facts"] = facts
+            del event["mail_line"]
         self._publish(event)
 
     def _line(self, text: str) -> None:

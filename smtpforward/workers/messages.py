@@ -10,6 +10,7 @@ from typing import Any
 from attrs import field, frozen
 
 from smtpforward.config.settings import Settings
+from smtpforward.figures import Observation
 
 
 @frozen
@@ -91,4 +92,19 @@ class Told:
     fact: tuple[Any, ...] = field(repr=False)
 
 
-Message = Start | Apply | Stop | Want | Give | Grant | Cap | Scarce | Told
+@frozen
+class Ask:
+    """Parent: what is to be seen of you? ``number``: of the question."""
+
+    number: int
+
+
+@frozen
+class Seen:
+    """Worker: the answer to the question of that number."""
+
+    number: int
+    observation: Observation = field(repr=False)
+
+
+Message = Start | Apply | Stop | Want | Give | Grant | Cap | Scarce | Told | Ask | Seen

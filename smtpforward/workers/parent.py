@@ -28,13 +28,15 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from smtpforward.config.settings import Settings
+from smtpforward.figures import Observation
 from smtpforward.net.clock import Clock
 from smtpforward.net.listening import listening, ports
-from smtpforward.reload import lasting, takes_a_restart
+from smtpforward.reload import TAKES_A_RESTART, lasting, takes_a_restart
+from smtpforward.workers.book import Book
 from smtpforward.workers.channel import Channel, factory_of
 from smtpforward.workers.child import CONTROL
 from smtpforward.workers.lines import STDERR, STDOUT, RecordReader
-from smtpforward.workers.messages import Apply, Give, Message, Start, Stop, Told, Want
+from smtpforward.workers.messages import Apply, Give, Message, Seen, Start, Stop, Told, Want
 from smtpforward.workers.shares import Shares
 
 FIRST_PAUSE = 1.0
@@ -110,6 +112,7 @@ class Parent(MultiService):
         MultiService.__init__(self)
         self.settings = settings
         self.shares = Shares(settings.nodes, self._say, clock)
+        self._book = Book(self._say, clock)
         self._reactor = reactor
         self.clock: Any = clock
         self._command = [sys.executable, "-P", "-m", module]
@@ -199,7 +202,8 @@ class Parent(MultiService):
     def apply(self, settings: Settings) -> None:
         """Let ``settings`` hold in all workers from now on."""
         old = self.settings
-        self.settings = evolve(lasting(old, settings), listen=old.listen, nodes=old.nodes)
+        lasts = {part: getattr(old, part) for part in TAKES_A_RESTART}
+        self.settings = evolve(lasting(old, settings), **lasts)
         for what in takes_a_restart(old, settings):
             self.log.warn("{what} has changed: that takes a restart", what=what)
         self._warn()
@@ -208,10 +212,16 @@ class Parent(MultiService):
 
     # -- what workers say
 
+    def observe(self) -> "Deferred[Observation]":
+        """What is to be seen of all workers, as of one gateway."""
+        return self._book.ask(self._workers.keys())
+
     def received(self, worker: Process, message: Message) -> None:
         """A message of a worker that lives."""
         if isinstance(message, Want | Give):
             self.shares.received(worker.number, message)
+        elif isinstance(message, Seen):
+            self._book.answered(worker.number, message)
         elif isinstance(message, Told):
             for other in self._workers.values():
                 if other is not worker:
@@ -227,6 +237,7 @@ class Parent(MultiService):
         number = worker.number
         del self._workers[number]
         self.shares.gone(number)
+        self._book.gone(number)
         if not self._stopping:
             self._start_later(worker, f"has ended ({_how(reason)})")
         elif not self._workers and self._last is not None and not self._last.called:
@@ -266,6 +277,7 @@ class Parent(MultiService):
                 worker.kill()
             await self._all_gone(KILL_TIME)
         self.shares.stop()
+        self._book.stop()
 
     async def _all_gone(self, seconds: float) -> bool:
         """Whether no worker is left within that time."""

@@ -66,7 +66,7 @@ class ConnectionsTests(ForwardingCase):
             await self.assert_turned_away(gateway, FULL, source)
         await self.ask(first, "EHLO client.example.org")
         await self.assert_next(first, backend)
-        self.assertEqual(2, gateway.factory.turned_away)
+        self.assertEqual(2, gateway.factory.counts.turned_away.total())
         self.assertIn(f"127.0.0.9 is turned away: {FULL}", self.log_lines())
         second.close()
         await until(lambda: gateway.factory.connections.total == 1, repr(gateway.factory))

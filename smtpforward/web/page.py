@@ -1,0 +1,184 @@
+"""The HTTP side: ``/metrics``, ``/healthz`` and ``/readyz``.
+
+What is asked for is made in the reactor's thread, from values that are at hand, or of which one is
+waited for a moment. A login, where the settings ask for one, is for the metrics: the other two are
+for supervisors that have none, and tell no secret. Failure policy: what is not foreseen is a 500,
+with its traceback in the log; no mail hears of it.
+"""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from prometheus_client import ProcessCollector
+from prometheus_client.registry import Collector
+from twisted.cred.checkers import ICredentialsChecker
+from twisted.cred.credentials import IUsernamePassword
+from twisted.cred.error import UnauthorizedLogin
+from twisted.cred.portal import IRealm, Portal
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.web.guard import BasicCredentialFactory, HTTPAuthSessionWrapper
+from twisted.web.http import INTERNAL_SERVER_ERROR, SERVICE_UNAVAILABLE
+from twisted.web.resource import IResource, Resource
+from twisted.web.server import NOT_DONE_YET, Request, Site
+from zope.interface import implementer
+
+from smtpforward import passwords
+from smtpforward.config.settings import HTTP
+from smtpforward.figures import Figures, Observation, together
+from smtpforward.web.metrics import exposed
+
+Observe = Callable[[], "Deferred[Observation]"]
+InThread = Callable[..., "Deferred[Any]"]
+TIMEOUT = 60
+REALM = b"smtpforward"
+
+
+class _Page(Resource):
+    """Something that is made of an observation."""
+
+    isLeaf = True
+    log = Logger()
+
+    def __init__(self, observe: Observe) -> None:
+        Resource.__init__(self)
+        self._observe = observe
+
+    def render_GET(self, request: Request) -> int:
+        """See Resource; HEAD is the same."""
+        asking = self._observe()
+        request.notifyFinish().addErrback(lambda _: asking.cancel())
+        asking.addCallback(self._answer, request).addErrback(self._failed, request)
+        return NOT_DONE_YET
+
+    def _answer(self, seen: Observation, request: Request) -> None:
+        body, content_type = self.made(seen, request)
+        request.setHeader(b"content-type", content_type.encode("ascii"))
+        request.setHeader(b"content-length", b"%d" % len(body))
+        request.setHeader(b"cache-control", b"no-store")
+        if request.method != b"HEAD":
+            request.write(body)
+        request.finish()
+
+    def _failed(self, failure: Failure, request: Request) -> None:
+        if failure.check(CancelledError):
+            return  # Who asked has gone.
+        self.log.failure("a fault while answering {path}", failure, path=request.path.decode())
+        request.setResponseCode(INTERNAL_SERVER_ERROR)
+        request.finish()
+
+    def made(self, seen: Observation, request: Request) -> tuple[bytes, str]:
+        """The body and its content type."""
+        raise NotImplementedError
+
+
+class Metrics(_Page):
+    """``/metrics``.
+
+    :param own: figures of the gateway as a whole, beside those that are observed.
+    """
+
+    def __init__(self, observe: Observe, own: Callable[[], Figures]) -> None:
+        _Page.__init__(self, observe)
+        self._own = own
+        self._process: Collector = ProcessCollector(registry=None)
+
+    def made(self, seen: Observation, request: Request) -> tuple[bytes, str]:
+        """See :class:`_Page`."""
+        ready = Figures({("ready", ()): float(not seen.reasons)})
+        figures = together([seen.figures, self._own(), ready])
+        return exposed(figures, request.getHeader("accept") or "", self._process)
+
+
+class Ready(_Page):
+    """``/readyz``: 200, or 503 with the reasons."""
+
+    def made(self, seen: Observation, request: Request) -> tuple[bytes, str]:
+        """See :class:`_Page`."""
+        if seen.reasons:
+            request.setResponseCode(SERVICE_UNAVAILABLE)
+        return _json({"ready": not seen.reasons, "reasons": list(seen.reasons)})
+
+
+class Alive(Resource):
+    """``/healthz``: who answers is alive."""
+
+    isLeaf = True
+
+    def render_GET(self, request: Request) -> bytes:
+        """See Resource."""
+        body, content_type = _json({"alive": True})
+        request.setHeader(b"content-type", content_type.encode("ascii"))
+        return body
+
+
+def _json(value: object) -> tuple[bytes, str]:
+    return json.dumps(value).encode("ascii") + b"\n", "application/json"
+
+
+@implementer(ICredentialsChecker)
+class _OneUser:
+    """The user of ``http.ini``."""
+
+    credentialInterfaces = (IUsernamePassword,)
+
+    def __init__(self, http: HTTP, in_thread: InThread) -> None:
+        self._http = http
+        self._in_thread = in_thread
+
+    def requestAvatarId(self, credentials: Any) -> "Deferred[bytes | tuple[()]]":
+        """See ICredentialsChecker; as slow for another name as for a wrong password."""
+        checking = self._in_thread(passwords.verify, self._http.password, credentials.password)
+        return checking.addCallback(self._decide, credentials.username)
+
+    def _decide(self, good: bool, name: bytes) -> bytes:
+        if not (good and name == self._http.user.encode()):
+            raise UnauthorizedLogin
+        return name
+
+
+@implementer(IRealm)
+class _Realm:
+    """Whoever has logged in sees the one resource."""
+
+    def __init__(self, resource: Resource) -> None:
+        self._resource = resource
+
+    def requestAvatar(self, avatarId: Any, mind: Any, *interfaces: Any) -> Any:
+        """See IRealm."""
+        if IResource not in interfaces:
+            raise NotImplementedError("this realm gives IResource only")
+        return IResource, self._resource, lambda: None
+
+
+class QuietSite(Site):
+    """A site that does not log each request."""
+
+    noisy = False
+
+    def log(self, request: Any) -> None:
+        """Not worth a line."""
+
+
+def site(
+    http: HTTP, observe: Observe, own: Callable[[], Figures], in_thread: InThread
+) -> QuietSite:
+    """The whole site.
+
+    :param in_thread: calls a function in a thread: a password that is hashed takes its time.
+    """
+    root = Resource()
+    metrics: Resource = Metrics(observe, own)
+    if http.user:
+        portal = Portal(_Realm(metrics), [_OneUser(http, in_thread)])
+        factories = [BasicCredentialFactory(REALM)]
+        root.putChild(b"metrics", HTTPAuthSessionWrapper(portal, factories))
+    else:
+        root.putChild(b"metrics", metrics)
+    root.putChild(b"healthz", Alive())
+    root.putChild(b"readyz", Ready(observe))
+    made = QuietSite(root, timeout=TIMEOUT)
+    made.displayTracebacks = False
+    return made
