@@ -12,6 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from smtpforward.config.settings import Route, Settings
 from smtpforward.content import Content
+from smtpforward.counts import Counts
 from smtpforward.envelope import Envelope, Recipient
 from smtpforward.job import Delivery, Event, NextHop
 from smtpforward.outbound import attempt, notices
@@ -90,6 +91,7 @@ class AttemptCase(SynchronousTestCase):
             self._settings,
             self.clock,
             lambda claimed, handed: self.told.append(handed),
+            Counts(),
         )
 
     def _settings(self) -> Settings:
