@@ -29,7 +29,7 @@ EXIM := exim4-daemon-heavy
 EXIM_USER := Debian-exim
 
 .PHONY: demo test load fault-matrix kill queue-kill queue-shared attack check guards fuzz \
-	bench-queue bench-queue-full peers clean
+	hotpath bench-queue bench-queue-full peers clean
 
 demo: $(VENV)/.installed
 	$(BIN)/smtpforward demo $(ARGS)
@@ -84,6 +84,11 @@ fuzz: $(VENV)/.installed-fuzz
 	$(FIXED) $(BIN)/python -m tests.fuzz replies 15 $(SEED)
 	$(FIXED) $(BIN)/python -m tests.fuzz settings 20 $(SEED)
 
+# What a mail costs on its way, counted. `make check` fails where it is more than the ceilings;
+# `make hotpath ARGS=--write` makes the figures of now the ceilings.
+hotpath: $(VENV)/.installed-dev
+	$(BIN)/python -m benchmarks.hotpath $(ARGS)
+
 # The outbound queue beside Postfix: prints a report, and writes it to build/queue.md and .json.
 # Some minutes; the full form, with a queue of 100000 messages, half an hour.
 bench-queue: $(VENV)/.installed-test
@@ -98,6 +103,7 @@ check: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/mypy -p tests.peers -p tests.integration -p tests.fuzz -p benchmarks
+	$(BIN)/python -m benchmarks.hotpath --check
 	$(BIN)/coverage erase
 	$(BIN)/coverage run --branch --source=smtpforward $(TRIAL) $(UNIT_TESTS)
 	$(BIN)/coverage report --skip-covered --show-missing
