@@ -14,6 +14,18 @@ def _guard(test: str, file: str, before: str, after: str) -> Guard:
 
 GUARDS = [
     _guard(
+        f"{FAULTS}.RefusalTests.test_other_programs_may_stand_still",
+        "standstill",
+        "AND application_name = current_setting('application_name')\n",
+        "",
+    ),
+    _guard(
+        f"{FAULTS}.RefusalTests.test_gateway_that_stands_still",
+        "standstill",
+        "        if now >= self._next:\n",
+        "        if False:\n",
+    ),
+    _guard(
         f"{UNIT}.AddressTests.test_none",
         "address",
         ") from None",

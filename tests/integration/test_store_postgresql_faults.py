@@ -8,7 +8,7 @@ from twisted.internet import reactor
 from twisted.internet.defer import CancelledError, Deferred, DeferredList, gatherResults
 from twisted.internet.task import deferLater
 
-from smtpforward.outbound.entry import Filter, Lease
+from smtpforward.outbound.entry import Change, Filter, Lease
 from smtpforward.outbound.errors import StoreFullError, StoreUnavailableError
 from smtpforward.outbound.store.postgresql import PostgreSQLStore
 from smtpforward.outbound.store.postgresql.connections import Work
@@ -213,6 +213,55 @@ class RefusalTests(StoreTestCase):
             other.execute("LOCK TABLE message IN EXCLUSIVE MODE")
             await self.assertFailure(store.add(new("1")), StoreUnavailableError)
         self.assertEqual(0, (await store.stats(1)).messages)
+
+    async def test_gateway_that_stands_still(self) -> None:
+        """One that was stopped in the middle of a transaction does not hold up the others."""
+        store = await self.opened(patience=1.5)
+        await store.add(new("1"))
+        other = psycopg.connect(self.address, application_name="smtpforward")
+        self.addCleanup(other.close)
+        with self.assertRaises(psycopg.OperationalError), other.pipeline():
+            # The server waits for the next part of it, and nothing there ends that.
+            other.execute("SELECT FROM message FOR UPDATE").fetchall()
+            self.assertEqual(1, await self.deleted(store))
+            self.assertEqual(0, (await store.stats(1)).messages)
+            other.execute("SELECT").fetchall()
+
+    async def test_gateway_that_stands_still_on_what_is_due(self) -> None:
+        """Nor does it keep from them what they would not wait for."""
+        store = await self.opened(patience=1.0)
+        await store.add(new("1"))
+        other = psycopg.connect(self.address, application_name="smtpforward")
+        self.addCleanup(other.close)
+        with self.assertRaises(psycopg.OperationalError), other.pipeline():
+            other.execute("SELECT FROM entry FOR UPDATE").fetchall()
+            ends, claimed = reactor.seconds() + 20, list[Any]()
+            while not claimed and reactor.seconds() < ends:
+                claimed = await store.claim("example.com", 1, Lease("a", store.now() + 60))
+            self.assertEqual(1, len(claimed))
+            other.execute("SELECT").fetchall()
+
+    async def deleted(self, store: Any) -> int:
+        """How many messages were, once it was possible."""
+        for _ in range(10):
+            try:
+                changed: int = await store.change(Filter(), Change.DELETE)
+            except StoreUnavailableError:
+                continue
+            return changed
+        raise AssertionError("the message stays locked")
+
+    async def test_other_programs_may_stand_still(self) -> None:
+        """What is none of ours is left alone, whatever it locks."""
+        store = await self.opened(patience=0.5)
+        await store.add(new("1"))
+        with psycopg.connect(self.address) as other, other.pipeline():
+            other.execute("SELECT FROM message FOR UPDATE").fetchall()
+            for _ in range(3):
+                await self.assertFailure(
+                    store.change(Filter(), Change.DELETE), StoreUnavailableError
+                )
+            other.execute("SELECT").fetchall()
 
     async def test_ended_by_an_administrator(self) -> None:
         """A call whose session is ended fails, and the next one has another."""

@@ -25,6 +25,7 @@ from smtpforward.outbound.store.postgresql.address import Address
 from smtpforward.outbound.store.postgresql.clock import DatabaseClock
 from smtpforward.outbound.store.postgresql.faults import as_store_error
 from smtpforward.outbound.store.postgresql.outage import Outage
+from smtpforward.outbound.store.postgresql.standstill import Standstill
 from smtpforward.outbound.store.postgresql.threads import (
     Connection,
     Lent,
@@ -122,6 +123,7 @@ class Connections:
         self._patience = patience
         self._outage = Outage(reactor)
         self._threads = Threads(address, reactor, self._outage, clock, most, patience)
+        self._standstill = Standstill(self.run_also, reactor, patience, address.place)
         self._calls: dict[Call, None] = {}
         self._watch = Watch(reactor, self._expire)
         self._closed: Deferred[None] | None = None
@@ -222,6 +224,8 @@ class Connections:
         call.end(result)
         if self._closed is not None:
             self._close_when_done()
+        else:
+            self._standstill.look()
 
     def _expire(self) -> None:
         now = self._reactor.seconds()

@@ -9,6 +9,7 @@ makes another. While none can be made, none is tried in the pauses of ``outage.p
 """
 
 import contextlib
+import logging
 import os
 import select
 import socket
@@ -40,6 +41,9 @@ SELECT set_config('statement_timeout', %(patience)s, false),
         WHEN 'off' THEN 'on' ELSE current_setting('synchronous_commit') END, false)
 """
 CLOCK = "SELECT extract(epoch FROM clock_timestamp())::float8"
+
+# It says once more, on standard error, what its exceptions say.
+logging.getLogger("psycopg").addHandler(logging.NullHandler())
 
 
 class NoConnectionError(StoreUnavailableError):
