@@ -20,6 +20,12 @@ GUARDS = [
         "",
     ),
     _guard(
+        f"{FAULTS}.RefusalTests.test_gateway_that_stands_still_after_a_flush",
+        "standstill",
+        "state <> 'idle'",
+        "state = 'active'",
+    ),
+    _guard(
         f"{FAULTS}.RefusalTests.test_gateway_that_stands_still",
         "standstill",
         "        if now >= self._next:\n",

@@ -227,6 +227,21 @@ class RefusalTests(StoreTestCase):
             self.assertEqual(0, (await store.stats(1)).messages)
             other.execute("SELECT").fetchall()
 
+    async def test_gateway_that_stands_still_after_a_flush(self) -> None:
+        """Nor one that looks idle, but to which the server's own patience does not apply."""
+        store = await self.opened(patience=1.5)
+        await store.add(new("1"))
+        other = psycopg.connect(self.address, application_name="smtpforward")
+        self.addCleanup(other.close)
+        other.execute("SET idle_in_transaction_session_timeout = '100ms'")
+        with self.assertRaises(psycopg.OperationalError), other.pipeline() as pipeline:
+            other.execute("SELECT FROM message FOR UPDATE")
+            pipeline.sync()
+            other.pgconn.send_flush_request()
+            other.pgconn.flush()
+            self.assertEqual(1, await self.deleted(store))
+            other.execute("SELECT").fetchall()
+
     async def test_gateway_that_stands_still_on_what_is_due(self) -> None:
         """Nor does it keep from them what they would not wait for."""
         store = await self.opened(patience=1.0)

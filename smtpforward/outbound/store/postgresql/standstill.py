@@ -2,7 +2,8 @@
 
 A process that is stopped, or a host without memory, keeps its connections, and with them the locks
 of a transaction that it is in the middle of. Between statements the server's own patience ends
-that; in a pipeline, where the server waits for the next part, it has none.
+that, but not in a pipeline, where it waits for the next part, nor where the last that it heard was
+a request to flush.
 
 Failure policy: what cannot be ended is looked for again.
 """
@@ -20,8 +21,8 @@ _END = """
 SELECT pg_terminate_backend(pid) FROM pg_stat_activity
 WHERE datname = current_database() AND usename = current_user AND pid <> pg_backend_pid()
 AND application_name = current_setting('application_name')
-AND state = 'active' AND wait_event = 'ClientRead'
-AND query_start < clock_timestamp() - %s * interval '1 second'
+AND state <> 'idle' AND wait_event = 'ClientRead'
+AND greatest(query_start, state_change) < clock_timestamp() - %s * interval '1 second'
 """
 
 
