@@ -14,6 +14,18 @@ def _guard(test: str, file: str, before: str, after: str) -> Guard:
 
 GUARDS = [
     _guard(
+        f"{FAULTS}.AwayTests.test_hangs_when_a_connection_is_made",
+        "connections",
+        "        self._threads.cut_slow()\n",
+        "",
+    ),
+    _guard(
+        f"{FAULTS}.AwayTests.test_hangs_when_a_connection_is_made_at_the_end",
+        "threads",
+        "(*lines, *list(self._beginning))",
+        "lines",
+    ),
+    _guard(
         f"{FAULTS}.RefusalTests.test_other_programs_may_stand_still",
         "standstill",
         "AND application_name = current_setting('application_name')\n",

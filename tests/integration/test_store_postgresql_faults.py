@@ -10,8 +10,9 @@ from twisted.internet.task import deferLater
 
 from smtpforward.outbound.entry import Change, Filter, Lease
 from smtpforward.outbound.errors import StoreFullError, StoreUnavailableError
-from smtpforward.outbound.store.postgresql import PostgreSQLStore
+from smtpforward.outbound.store.postgresql import PostgreSQLStore, threads
 from smtpforward.outbound.store.postgresql.connections import Work
+from smtpforward.outbound.store.postgresql.threads import SESSION
 from tests.integration.postgresqlqueue import StoreTestCase
 from tests.peers.postgresql import QUOTED
 from tests.peers.wait import until
@@ -118,6 +119,28 @@ class AwayTests(StoreTestCase):
         failure = await self.failed(store.open("a"), StoreUnavailableError)
         self.assertLess(reactor.seconds() - began, 4)
         self.assertIn(f"127.0.0.1:{self.server.port}", str(failure))
+
+    async def test_hangs_when_a_connection_is_made(self) -> None:
+        """Nor one that goes silent right then: the thread comes back, and the next call has it."""
+        self.patch(threads, "SESSION", "SELECT pg_sleep(60), %(patience)s::text")
+        store = self.make_closing_store(patience=1.0, connections=1)
+        began = reactor.seconds()
+        await self.failed(store.open("a"), StoreUnavailableError)
+        self.patch(threads, "SESSION", SESSION)
+        await self.works_again(store, lambda: store.open("a"))
+        self.assertLess(reactor.seconds() - began, 10)
+
+    async def test_hangs_when_a_connection_is_made_at_the_end(self) -> None:
+        """Who ends does not wait for it."""
+        self.patch(threads, "SESSION", "SELECT pg_sleep(60), %(patience)s::text")
+        store = self.make_store()
+        began, opening = reactor.seconds(), store.open("a")
+        sleeping = "SELECT count(*)::int FROM pg_stat_activity WHERE wait_event = 'PgSleep'"
+        await until(lambda: self.server.sql(sleeping, "postgres") == [(1,)], "the connection")
+        store._connections._threads.finalClose()
+        await self.failed(opening, StoreUnavailableError)
+        await store.close()
+        self.assertLess(reactor.seconds() - began, 10)
 
     async def test_commit_in_doubt(self) -> None:
         """A commit without an answer fails the call, and the mail is there: two, never none."""

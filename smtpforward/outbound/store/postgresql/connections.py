@@ -197,11 +197,7 @@ class Connections:
     def _connect(self, begin: Callable[[Connection], object]) -> Connection:
         try:
             connection: Connection = psycopg.connect(self._address.conninfo, autocommit=True)
-            try:
-                begin(connection)
-            except BaseException:
-                connection.close()
-                raise
+            self._threads.begin(connection, begin).close()
         except psycopg.Error as error:
             raise as_store_error(error, self.place) from error
         self._outage.ended()
@@ -233,6 +229,8 @@ class Connections:
             call.give_up()
             why = f"{self.place}: no answer within {self._patience:g} s"
             call.done.errback(StoreUnavailableError(why))
+        # Their threads may be waiting for a connection of their own.
+        self._threads.cut_slow()
         waiting = [each.deadline for each in self._calls if not each.over]
         if waiting:
             self._watch.arm_until(min(waiting))

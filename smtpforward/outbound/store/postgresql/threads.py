@@ -14,12 +14,14 @@ import os
 import select
 import socket
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import psycopg
 from psycopg.pq import TransactionStatus
 from twisted.enterprise import adbapi
 
+from smtpforward.net.clock import Clock
 from smtpforward.outbound.errors import StoreUnavailableError
 from smtpforward.outbound.store.postgresql.address import Address
 from smtpforward.outbound.store.postgresql.clock import DatabaseClock
@@ -112,8 +114,13 @@ class Threads(adbapi.ConnectionPool):
         self.place = address.place
         self._outage = outage
         self._clock = clock
+        self._time: Clock = reactor
+        self._patience = patience
         self._session = {"patience": f"{round(patience * 1000)}ms"}
         self._lines: dict[int, Line] = {}
+        # Those of connections that are not yet in order, and since when.
+        self._beginning: dict[Line, float] = {}
+        self._ended = False
         super().__init__(
             "psycopg",
             address.conninfo,
@@ -146,13 +153,34 @@ class Threads(adbapi.ConnectionPool):
         return made
 
     def _begin(self, connection: Connection) -> None:
-        try:
+        def in_order(connection: Connection) -> None:
             connection.execute(SESSION, self._session)
             self.ask_clock(connection)
-            self._lines[self.threadID()] = Line(connection)
+
+        self._lines[self.threadID()] = self.begin(connection, in_order)
+
+    def begin(self, connection: Connection, begin: Callable[[Connection], object]) -> Line:
+        """Call ``begin``, which ends also where the server has nothing more to say."""
+        line = Line(connection)
+        self._beginning[line] = self._time.seconds()
+        try:
+            if self._ended:
+                line.cut()
+            begin(connection)
         except BaseException:
+            line.close()
             connection.close()
             raise
+        finally:
+            del self._beginning[line]
+        return line
+
+    def cut_slow(self) -> None:
+        """Cut connections whose beginning takes too long: half of what a call is given."""
+        latest = self._time.seconds() - self._patience / 2
+        for line, since in list(self._beginning.items()):
+            if since <= latest:
+                line.cut()
 
     def ask_clock(self, connection: Connection) -> None:
         """Measure the database's clock."""
@@ -178,9 +206,12 @@ class Threads(adbapi.ConnectionPool):
         self._lines.pop(self.threadID()).close()
 
     def finalClose(self) -> None:
-        """End all threads; what they are at is cut off."""
+        """End all threads; what they are at is cut off. It may be called again."""
+        if self._ended:
+            return
+        self._ended = True
         lines = list(self._lines.values())
-        for line in lines:
+        for line in (*lines, *list(self._beginning)):
             line.cut()
         super().finalClose()
         for line in lines:
