@@ -17,9 +17,9 @@ from benchmarks.forward.systems import Candidate
 from benchmarks.forward.workloads import Amounts, workloads
 
 PROGRAMS = ("Postfix", "HAProxy", "Node", "Haraka", "aiosmtpd", "aiosmtplib", "OpenSSL")
-SHORT = Amounts(0.7, 3)
-FULL = Amounts(4.0, 5)
 NAMES = tuple(workload.name for workload in workloads(0))
+SHORT = Amounts(0.6, 3, workloads=("small", "reuse", "large", "latency", "tls-out", "idle"))
+FULL = Amounts(4.0, 5, workloads=NAMES)
 NOTES = (
     "CPU is user and system time of all processes of a system, those that have ended included; that"
     " of the sender and of the sink is not in it. On a machine with few processors these two take a"
@@ -37,7 +37,7 @@ NOTES = (
 
 
 def options() -> argparse.Namespace:
-    parser = arguments(__doc__ or "", f"{FULL.seconds:g} s a run, {FULL.repeat} repetitions")
+    parser = arguments(__doc__ or "", f"all workloads, {FULL.seconds:g} s a run, {FULL.repeat} repetitions")
     parser.add_argument("--only", choices=NAMES, action="append", help="these workloads alone")
     parser.add_argument("--messages", type=int, help="of each run, in place of so many seconds")
     parser.add_argument("--seconds", type=float, help="that one run is to take")
@@ -77,7 +77,7 @@ async def measure(bench: Bench, asked: argparse.Namespace) -> None:
         bench.report.notes.append("No control group could be made: CPU is in steps of a tick.")
     size, certificate = amounts(asked), certificate_in(bench.folder())
     comparison = Comparison(bench, candidates(bench, asked), size, certificate)
-    chosen = [one for one in workloads(size.idle) if one.name in (asked.only or NAMES)]
+    chosen = [one for one in workloads(size.idle) if one.name in (asked.only or size.workloads)]
     if asked.strace:
         await count_calls(bench, comparison, chosen)
         return
