@@ -104,8 +104,11 @@ def postfix_proxy(setup: Setup) -> Process:
     )
 
 
-def _gateway(setup: Setup, files: Mapping[str, str] | None = None, nodes: int = 0) -> Gateway:
-    """All checks on: mail from strangers for a domain of ours."""
+def gateway_with(setup: Setup, nodes: int, files: Mapping[str, str]) -> Gateway:
+    """All checks on: mail from strangers for a domain of ours.
+
+    :param files: more, or others in place of its own.
+    """
     port = free_port()
     directory: Files = {
         "me": "gateway.example.com\n",
@@ -117,17 +120,17 @@ def _gateway(setup: Setup, files: Mapping[str, str] | None = None, nodes: int = 
     if setup.tls is TLS.SENDERS:
         pem = setup.certificate
         directory["tls.ini"] = f"key={pem}\ncert={pem}\n"
-    return Gateway(setup.folder, directory | dict(files or {}), port)
+    return Gateway(setup.folder, {**directory, **files}, port)
 
 
 def gateway(setup: Setup) -> Gateway:
     """One process."""
-    return _gateway(setup)
+    return gateway_with(setup, 0, {})
 
 
 def gateway_nodes(setup: Setup) -> Gateway:
     """A parent and two workers."""
-    return _gateway(setup, nodes=2)
+    return gateway_with(setup, 2, {})
 
 
 def _program(*names: str) -> str:

@@ -38,8 +38,10 @@ class Results:
     def begin(self, report: Report, workload: Workload) -> Table:
         """The table of one more workload."""
         title = f"{workload.name}: {workload.about}"
-        self.tables[workload.name] = report.table(title, f"`{workload.command}`")
-        return self.tables[workload.name]
+        table = self.tables[workload.name] = report.table(title, f"`{workload.command}`")
+        # All of them in one order, also those that have only a remark.
+        table.rows.update({name: {} for name in self.kinds})
+        return table
 
     def note(self, workload: Workload, system: str, run: Run) -> None:
         """What a run took."""

@@ -13,7 +13,10 @@ from attrs import field, frozen
 from benchmarks.common.bench import Bench
 from benchmarks.common.group import Group
 from benchmarks.common.sinks import Sink
+from tests.peers.ports import is_listening
 from tests.peers.process import Process
+
+STARTED = 120.0  # seconds that it may take: some have very much to read
 
 
 class Kind(Enum):
@@ -94,7 +97,7 @@ async def start(
             process = candidate.start(Setup(bench.folder(), sink, tls, certificate))
         group.add(bench.keep(process).pid)
         port = process.port  # type: ignore[attr-defined]
-        await process.until_listening(port)
+        await process.until(lambda: is_listening(port), f"listening on port {port}", STARTED)
     return System(candidate.name, candidate.kind, port, sink, group)
 
 

@@ -32,7 +32,8 @@ class Workload:
 
     :ivar about: what it is, for people. ``size``: bytes of a mail. ``recipients``: of each mail.
     :ivar reuse: many mails a session. ``own``: sent by our client.
-    :ivar idle: connections beside it. ``warm_up``: mails before the first that counts.
+    :ivar to: the recipient, where it is not smtp-source's. ``idle``: connections beside it.
+    :ivar warm_up: mails before the first that counts.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Workload:
     reuse: bool = False
     tls: TLS = TLS.NONE
     own: bool = False
+    to: str = ""
     idle: int = 0
     warm_up: int = 200
 
@@ -86,6 +88,8 @@ class Workload:
         more = ["-d"] if self.reuse else []
         if self.recipients > 1:
             more += ["-r", str(self.recipients)]
+        if self.to:
+            more += ["-t", self.to]
         return ["-s", str(self.sessions), "-m", messages, "-l", str(self.size), *more]
 
     def _own_options(self, messages: str) -> Sequence[str]:
