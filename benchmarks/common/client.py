@@ -1,8 +1,8 @@
 """A client that measures: how long each mail took. Run as ``python -m benchmarks.common.client``.
 
-It does what smtp-source does, which has no TLS and tells no times: sessions side by side, one command
-at a time, no pipelining. Its last line is JSON: see :class:`Told`. Failure policy: the first answer
-that is none of 2xx and 3xx, or a connection that ends, ends it; what it was is told.
+It does what smtp-source does, which has no TLS and tells no times: sessions side by side, one
+command at a time, no pipelining. Its last line is JSON: see :class:`Told`. Failure policy: the
+first answer that is none of 2xx and 3xx, or a connection that ends, ends it; what it was is told.
 """
 
 import argparse

@@ -1,7 +1,7 @@
 """Connections that say EHLO and then nothing: ``python -m benchmarks.common.idlers``.
 
-It prints ``ready`` when all are there, and holds them until it is ended. Failure policy: a connection
-that is refused or closed ends it with an error.
+It prints ``ready`` when all are there, and holds them until it is ended. Failure policy: a
+connection that is refused or closed ends it with an error.
 """
 
 import argparse

@@ -1,16 +1,15 @@
-"""Plots of what was measured, under ``build/``, where matplotlib is installed (the extra ``bench``)."""
+"""Plots of what was measured, under ``build/``, where matplotlib (the extra ``bench``) is there."""
 
 from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from benchmarks.common.report import BUILD
 
-try:
-    import matplotlib
+AVAILABLE = find_spec("matplotlib") is not None
+if AVAILABLE:
     from matplotlib.figure import Figure
-except ImportError:
-    matplotlib = None  # type: ignore[assignment]
 
 MISSING = "no plots: matplotlib is not installed (pip install '.[bench]')"
 COLUMNS = 2
@@ -20,11 +19,6 @@ OURS, OTHER = "#1f77b4", "#b0b0b0"
 # By the title of each panel: values by label, or points of several lines.
 Bars = Mapping[str, Mapping[str, float]]
 Points = Sequence[tuple[float, float]]
-
-
-def available() -> bool:
-    """Whether plots can be made here."""
-    return matplotlib is not None
 
 
 def bars(name: str, panels: Bars, ours: str) -> Path:

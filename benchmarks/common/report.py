@@ -83,16 +83,15 @@ class Table:
     def markdown(self) -> str:
         columns = self.columns
         head = ["", *(f"{name}, {unit}" if unit else name for name, unit in columns.items())]
-        lines = [head, ["---"] + ["---:"] * len(columns)]
+        lines = [head]
         lines += [
             [row, *(str(figures.get(name, "-")) for name in columns)]
             for row, figures in self.rows.items()
         ]
         if self.remarks:
-            ends = ["remark", "---", *(self.remarks.get(row, "") for row in self.rows)]
+            ends = ["remark", *(self.remarks.get(row, "") for row in self.rows)]
             lines = [[*cells, end] for cells, end in zip(lines, ends, strict=True)]
-        text = "\n".join(_line(cells) for cells in lines)
-        return f"### {self.title}\n\n{self.about}\n\n{text}\n"
+        return f"### {self.title}\n\n{self.about}\n\n{grid(lines)}\n"
 
 
 @define
@@ -100,11 +99,13 @@ class Report:
     """All that one command has measured.
 
     :ivar name: of its files. ``facts``: of the machine, the versions. ``notes``: what to know.
+    :ivar summary: a text before the tables.
     """
 
     name: str
     facts: dict[str, str]
     notes: list[str] = Factory(list)
+    summary: str = ""
     tables: list[Table] = Factory(list)
 
     def table(self, title: str, about: str) -> Table:
@@ -116,6 +117,7 @@ class Report:
         parts = [f"Measured by `{machine.command()}`.\n\n{_listed(self.facts)}\n"]
         if self.notes:
             parts.append("".join(f"- {note}\n" for note in self.notes))
+        parts += [f"{self.summary}\n"] if self.summary else []
         parts += [table.markdown() for table in self.tables]
         return "\n".join(parts)
 
@@ -130,6 +132,15 @@ class Report:
         paths[0].write_text(self.markdown(), "utf-8")
         paths[1].write_text(json.dumps(self.values(), indent=1) + "\n", "utf-8")
         return paths
+
+
+def grid(lines: Sequence[Sequence[str]]) -> str:
+    """A table of Markdown.
+
+    :param lines: the cells of the head, then those of each row.
+    """
+    rule = ["---"] + ["---:"] * (len(lines[0]) - 1)
+    return "\n".join(_line(cells) for cells in [lines[0], rule, *lines[1:]])
 
 
 def _line(cells: Iterable[str]) -> str:

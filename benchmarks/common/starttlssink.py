@@ -61,7 +61,7 @@ class Sink:
                 secured = True
             elif command == b"DATA":
                 wire.send(b"354 go ahead\r\n")
-                yield from _skip_message(wire)
+                yield from skip_message(wire)
                 self._count += 1
                 wire.send(b"250 2.0.0 taken\r\n")
             elif command == b"QUIT":
@@ -70,7 +70,8 @@ class Sink:
                 wire.send(b"250 2.1.0 ok\r\n")
 
 
-def _skip_message(wire: Wire) -> Talk:
+def skip_message(wire: Wire) -> Talk:
+    """Read to the end of a message, and leave what follows it in the buffer."""
     # The end may be at the very beginning, after the line end of DATA.
     seen = b"\r\n" + wire.buffer
     while (end := seen.find(END)) < 0:

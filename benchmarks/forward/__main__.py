@@ -21,13 +21,14 @@ NAMES = tuple(workload.name for workload in workloads(0))
 SHORT = Amounts(0.6, 3, workloads=("small", "reuse", "large", "latency", "tls-out", "idle"))
 FULL = Amounts(4.0, 5, workloads=NAMES)
 NOTES = (
-    "CPU is user and system time of all processes of a system, those that have ended included; that"
-    " of the sender and of the sink is not in it. On a machine with few processors these two take a"
-    " part of what a rate could be.",
-    "A run counts when each mail had its 250 and the sink has each once. Rates and CPU are medians of"
-    " turns in which each system comes once, least and greatest beside; p50, p99 and memory (PSS) are"
-    " of one more run, with a client of our own beside smtp-source that sends one mail after the"
-    " other and takes the times: of a session where each mail has one, else of a transaction.",
+    "CPU is user and system time of all processes of a system, those that have ended included;"
+    " that of the sender and of the sink is not in it. On a machine with few processors these two"
+    " take a part of what a rate could be.",
+    "A run counts when each mail had its 250 and the sink has each once. Rates and CPU are medians"
+    " of turns in which each system comes once, least and greatest beside. p50, p99 and memory"
+    " (PSS) are of one more run, with a client of our own beside smtp-source that sends one mail of"
+    " 4 KiB after the other: the times of a session where each mail has one, else of a"
+    " transaction.",
     "smtp-source has no TLS and tells no times: `latency` and `tls-in` are sent by that client. The"
     " sink of `tls-out` is one of ours with STARTTLS, which smtp-sink lacks.",
     "`Postfix, relay` answers when the mail is in its queue on disk, not when the sink has it; its"
@@ -37,7 +38,9 @@ NOTES = (
 
 
 def options() -> argparse.Namespace:
-    parser = arguments(__doc__ or "", f"all workloads, {FULL.seconds:g} s a run, {FULL.repeat} repetitions")
+    parser = arguments(
+        __doc__ or "", f"all workloads, {FULL.seconds:g} s a run, {FULL.repeat} repetitions"
+    )
     parser.add_argument("--only", choices=NAMES, action="append", help="these workloads alone")
     parser.add_argument("--messages", type=int, help="of each run, in place of so many seconds")
     parser.add_argument("--seconds", type=float, help="that one run is to take")
@@ -84,6 +87,7 @@ async def measure(bench: Bench, asked: argparse.Namespace) -> None:
     for workload in chosen:
         await comparison.measure(workload)
     results = comparison.results
+    bench.report.summary = results.summary()
     for column in (RATE, CPU, MEDIAN):
         results.ratios(bench.report, column)
     goals.judge(bench.report, results)
@@ -91,7 +95,7 @@ async def measure(bench: Bench, asked: argparse.Namespace) -> None:
 
 
 def _plot(bench: Bench, results: Results) -> None:
-    if not plots.available():
+    if not plots.AVAILABLE:
         bench.report.notes.append(plots.MISSING)
         return
     for column in (RATE, CPU, MEDIAN):

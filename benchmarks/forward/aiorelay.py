@@ -8,9 +8,9 @@ import argparse
 import asyncio
 import ssl
 
-from aiosmtpd.smtp import SMTP as Server
-from aiosmtpd.smtp import Envelope, Session
-from aiosmtplib import SMTP, SMTPException, SMTPResponseException
+import aiosmtplib
+from aiosmtpd.smtp import SMTP, Envelope, Session
+from aiosmtplib import SMTPException, SMTPResponseException
 
 SIZE = 52_428_800
 BACKLOG = 1024
@@ -25,10 +25,10 @@ class Relay:
     def __init__(self, port: int, starttls: bool) -> None:
         self._port = port
         self._starttls = starttls
-        self._idle: list[SMTP] = []
+        self._idle: list[aiosmtplib.SMTP] = []
 
     async def handle_DATA(  # noqa: N802 -- aiosmtpd's name
-        self, server: Server, session: Session, envelope: Envelope
+        self, server: SMTP, session: Session, envelope: Envelope
     ) -> str:
         """Hand it over; the backend's answer."""
         backend = self._idle.pop() if self._idle else await self._connect()
@@ -45,8 +45,8 @@ class Relay:
         self._idle.append(backend)
         return f"250 {told}"
 
-    async def _connect(self) -> SMTP:
-        backend = SMTP(
+    async def _connect(self) -> aiosmtplib.SMTP:
+        backend = aiosmtplib.SMTP(
             hostname="127.0.0.1", port=self._port, start_tls=self._starttls, validate_certs=False
         )
         await backend.connect()
@@ -61,8 +61,8 @@ async def serve(asked: argparse.Namespace) -> None:
         context.load_cert_chain(asked.certificate)
     relay = Relay(asked.backend, asked.starttls)
 
-    def connection() -> Server:
-        return Server(relay, data_size_limit=SIZE, hostname="aio.example.com", tls_context=context)
+    def connection() -> SMTP:
+        return SMTP(relay, data_size_limit=SIZE, hostname="aio.example.com", tls_context=context)
 
     loop = asyncio.get_running_loop()
     server = await loop.create_server(connection, "127.0.0.1", asked.port, backlog=BACKLOG)

@@ -1,7 +1,7 @@
 """What the gateway is to reach with all its checks on, and whether it does.
 
-A goal in milliseconds or KiB is for a machine such as the one of ``docs/benchmarks.md``; one that is a
-ratio holds anywhere.
+A goal in milliseconds or KiB is for a machine such as the one of ``docs/benchmarks.md``; one that
+is a ratio holds anywhere.
 """
 
 from attrs import frozen

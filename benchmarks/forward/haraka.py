@@ -1,4 +1,4 @@
-"""Haraka with its ``queue/smtp_forward``, from npm: ``make bench-peers`` puts it where it is found."""
+"""Haraka with its ``queue/smtp_forward``, from npm: ``make bench-peers`` puts it where it is."""
 
 import shutil
 from pathlib import Path
@@ -57,8 +57,7 @@ class Haraka(Process):
             "smtp.ini": f"listen=127.0.0.1:{self.port}\nnodes={nodes}\npublic_ip=127.0.0.1\n",
             "smtp_forward.ini": f"host=127.0.0.1\nport={setup.sink.port}\n"
             f"enable_tls={forward_tls}\n",
-            "tls.ini": f"key={setup.certificate}\ncert={setup.certificate}\n"
-            "dhparam=dhparams.pem\n",
+            "tls.ini": f"key={setup.certificate}\ncert={setup.certificate}\ndhparam=dhparams.pem\n",
             "dhparams.pem": PARAMETERS,
         }
         for name, text in files.items():

@@ -1,4 +1,4 @@
-"""The systems, each with a directory and settings of its own, as it comes but for what is said here."""
+"""The systems, each with settings of its own: as it comes, but for what is said here."""
 
 import importlib.util
 import os

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from attrs import Factory, define
 
-from benchmarks.common.report import Report, Table
+from benchmarks.common.report import Report, Table, grid
 from benchmarks.forward.peers import HAPROXY, HARAKA, STRAIGHT
 from benchmarks.forward.runs import Probed, Run
 from benchmarks.forward.systems import Kind
@@ -91,6 +91,20 @@ class Results:
         }
         return {name: value for name, value in others.items() if value}
 
+    def summary(self) -> str:
+        """A table of all: a row for each system, in each cell rate and CPU."""
+        units = {name: _units(table) for name, table in self.tables.items()}
+        lines = [["", *(f"{name}, {unit}" for name, unit in units.items())]]
+        for system in self.kinds:
+            lines.append([system, *(self._cell(name, system) for name in self.tables)])
+        return f"Rates, and CPU of a mail or a MiB:\n\n{grid(lines)}"
+
+    def _cell(self, workload: str, system: str) -> str:
+        rate, cost = (self.of(workload, system, column) for column in (RATE, CPU))
+        if rate is None:
+            return "-"
+        return f"{rate:.0f}" if cost is None else f"{rate:.0f}; {cost:.3f} ms"
+
     def ratios(self, report: Report, column: str) -> None:
         """A table of ours over each of those, a row for each workload."""
         table = report.table(
@@ -104,3 +118,7 @@ class Results:
                     continue
                 for other, value in self.against(workload, column).items():
                     table.add(f"{workload}: {name}", f"to {other}", own / value, "", 2)
+
+
+def _units(table: Table) -> str:
+    return table.columns.get(RATE, "")

@@ -108,7 +108,9 @@ async def _most_memory(system: System, watching: Deferred[Told]) -> int:
 
 
 async def _arrived(system: System, wanted: int) -> float:
-    return await _or_fault(reached(lambda: system.sink.messages, wanted, WITHIN, "mails at the sink"))
+    return await _or_fault(
+        reached(lambda: system.sink.messages, wanted, WITHIN, "mails at the sink")
+    )
 
 
 async def _or_fault(waiting: Awaitable[float]) -> float:

@@ -30,9 +30,7 @@ def parsed(summary: str) -> dict[str, int]:
     return {name: int(count) for count, name in LINE.findall(summary)}
 
 
-async def count_calls(
-    bench: Bench, comparison: Comparison, workloads: Sequence[Workload]
-) -> None:
+async def count_calls(bench: Bench, comparison: Comparison, workloads: Sequence[Workload]) -> None:
     """A table for each workload that smtp-source sends, a row for each system.
 
     :raise AssertionError: when there is no strace.

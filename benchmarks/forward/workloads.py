@@ -123,7 +123,8 @@ class Amounts:
 
     :ivar seconds: how long one run is to take, whatever the system: so many mails as that is by
         its warm-up. ``messages``: so many for each, in place of that.
-    :ivar repeat: runs of each system in each workload. ``idle``: connections in the one with idle ones.
+    :ivar repeat: runs of each system in each workload. ``idle``: connections, where some are idle.
+    :ivar workloads: names of those that are measured.
     """
 
     seconds: float = 1.0
@@ -165,8 +166,6 @@ def workloads(idle: int) -> tuple[Workload, ...]:
         ),
         Workload("recipients", f"50 recipients a mail, {REUSED}", recipients=50, reuse=True),
         Workload("tls-out", f"STARTTLS with the backend, {REUSED}", reuse=True, tls=TLS.BACKEND),
-        Workload(
-            "tls-in", f"STARTTLS by the sender, {SESSION_EACH}", tls=TLS.SENDERS, own=True
-        ),
+        Workload("tls-in", f"STARTTLS by the sender, {SESSION_EACH}", tls=TLS.SENDERS, own=True),
         Workload("idle", f"as small, beside {idle} idle connections", idle=idle),
     )

@@ -1,6 +1,7 @@
 """How the gateway scales: run as ``python -m benchmarks.scaling``; ``--help`` says more."""
 
 import argparse
+from collections.abc import Awaitable, Callable
 
 from attrs import evolve
 
@@ -10,7 +11,7 @@ from benchmarks.forward.workloads import Amounts
 from benchmarks.scaling import loads, sections
 from benchmarks.scaling.memory import memory
 
-PARTS = {
+PARTS: dict[str, Callable[[Bench, Amounts], Awaitable[None]]] = {
     "pool": loads.pool,
     "sections": sections.sections,
     "recipients": loads.recipients,
@@ -21,8 +22,8 @@ PARTS = {
 PROGRAMS = ("Postfix",)
 SHORT, FULL = Amounts(0.7, 3), Amounts(3.0, 5)
 NOTE = (
-    "Time is that of the whole run over its mails, with sender and sink beside the gateway; CPU is the"
-    " gateway's alone, and a machine that does other things blurs it less."
+    "Time is that of the whole run over its mails, with sender and sink beside the gateway; CPU is"
+    " the gateway's alone, and a machine that does other things blurs it less."
 )
 
 
@@ -37,7 +38,7 @@ async def measure(bench: Bench, asked: argparse.Namespace) -> None:
     """The parts that are asked for."""
     machine.allow_many_files()
     bench.report.notes.append(NOTE)
-    if not plots.available():
+    if not plots.AVAILABLE:
         bench.report.notes.append(plots.MISSING)
     given = {name: getattr(asked, name) for name in ("messages", "repeat")}
     chosen = {name: value for name, value in given.items() if value is not None}

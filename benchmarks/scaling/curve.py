@@ -78,7 +78,7 @@ class Curve:
 
     def draw(self) -> None:
         """The plot, where one can be made."""
-        if not plots.available():
+        if not plots.AVAILABLE:
             return
         drawn = {}
         for column, unit in self.table.columns.items():

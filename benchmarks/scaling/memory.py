@@ -1,4 +1,4 @@
-"""What the gateway has in memory at most: with large mails, and after few and after many small ones."""
+"""What the gateway has in memory: with large mails, and after few and after many small ones."""
 
 from twisted.internet.defer import Deferred
 

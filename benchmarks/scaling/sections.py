@@ -1,4 +1,4 @@
-"""Many domains in ``smtp_forward.ini``: a mail's price, the start, and reading them again under load."""
+"""Many domains in ``smtp_forward.ini``: a mail's price, the start, and a reload under load."""
 
 import signal
 from collections.abc import Sequence
@@ -8,9 +8,9 @@ from benchmarks.common.bench import Bench
 from benchmarks.common.client import Told
 from benchmarks.common.measuring import pause
 from benchmarks.common.report import Table
-from benchmarks.forward.results import MIB, percentile
+from benchmarks.forward.results import percentile
 from benchmarks.forward.systems import System
-from benchmarks.forward.workloads import CLIENT, Amounts, Workload, told
+from benchmarks.forward.workloads import CLIENT, MIB, Amounts, Workload, told
 from benchmarks.scaling.curve import Curve, gateway
 from tests.peers.gateway import Gateway, environment
 from tests.peers.process import Process
@@ -26,19 +26,18 @@ TOP = "host=127.0.0.1\nport=PORT\nenable_tls=false\ncheck_recipient=true\n"
 SECTION = f"[{DOMAIN}]\nhost=127.0.0.1\nport=PORT\n"
 
 
-def directory(number: int, more: str = "") -> dict[str, str]:
-    """The file with so many domains; no other list accepts any.
-
-    :param more: sections behind them.
-    """
-    text = TOP + "".join(SECTION.format(number=each) for each in range(number)) + more
+def directory(number: int) -> dict[str, str]:
+    """The file with so many domains; no other list accepts any."""
+    text = TOP + "".join(SECTION.format(number=each) for each in range(number))
     return {"smtp_forward.ini": text, "host_list": "example.com\n"}
 
 
 async def sections(bench: Bench, amounts: Amounts, numbers: Sequence[int] = SECTIONS) -> None:
     """A gateway for each number of domains: its start, and a mail for one of them."""
     workload = Workload("sections", "", sessions=10, reuse=True)
-    about = f"`{workload.command}`, for the domain in the middle. The start is up to the first answer."
+    about = (
+        f"`{workload.command}`, for the domain in the middle. The start is up to the first answer."
+    )
     curve = Curve(bench, "sections", about, "domains with a section", amounts)
     for number in numbers:
         began = monotonic()
@@ -55,8 +54,8 @@ async def reload(bench: Bench, amounts: Amounts, number: int = MANY) -> None:
     """The longest that one client has to wait while the directory is read again."""
     table = bench.report.table(
         f"Reading {number} sections again",
-        "One session, one mail after the other: the longest that one took while the gateway read its"
-        " directory again after a SIGHUP, and without that.",
+        "One session, one mail after the other: the longest that one took while the gateway read"
+        " its directory again after a SIGHUP, and without that.",
     )
     for _ in range(amounts.repeat):
         async with gateway(bench, directory(number)) as (own, system, process):
