@@ -32,7 +32,7 @@ def bars(name: str, panels: Bars, ours: str) -> Path:
         labels = list(values)[::-1]
         colours = [OURS if label.startswith(ours) else OTHER for label in labels]
         drawn = axis.barh(labels, [values[label] for label in labels], color=colours)
-        axis.bar_label(drawn, fmt="%.3g", padding=2, fontsize=7)
+        axis.bar_label(drawn, [_short(values[label]) for label in labels], padding=2, fontsize=7)
         axis.margins(x=0.15)
         _titled(axis, title)
     return _saved(figure, name)
@@ -64,6 +64,10 @@ def _panels(number: int) -> tuple[Any, Sequence[Any]]:
     figure = Figure(figsize=(WIDTH * columns, HEIGHT * rows), layout="constrained")
     axes = [figure.add_subplot(rows, columns, place + 1) for place in range(number)]
     return figure, axes
+
+
+def _short(value: float) -> str:
+    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def _titled(axis: Any, title: str) -> None:
