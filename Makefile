@@ -29,7 +29,7 @@ EXIM := exim4-daemon-heavy
 EXIM_USER := Debian-exim
 
 .PHONY: demo test load fault-matrix kill queue-kill queue-shared attack recent check guards fuzz \
-	hotpath bench-queue bench-queue-full peers clean
+	hotpath bench bench-full bench-scaling bench-queue bench-queue-full peers bench-peers clean
 
 demo: $(VENV)/.installed
 	$(BIN)/smtpforward demo $(ARGS)
@@ -95,6 +95,18 @@ fuzz: $(VENV)/.installed-fuzz
 hotpath: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks.hotpath $(ARGS)
 
+# Forwarding beside other servers (make bench-peers): prints a report with the command, the versions
+# and the machine, and writes it to build/. Five minutes; the full form half an hour or more.
+bench: $(VENV)/.installed-bench
+	$(BIN)/python -m benchmarks.forward $(ARGS)
+
+bench-full: $(VENV)/.installed-bench
+	$(BIN)/python -m benchmarks.forward --full --name forward-full $(ARGS)
+
+# How the price of a mail grows with the pool, the domains, the recipients, the idle connections.
+bench-scaling: $(VENV)/.installed-bench
+	$(BIN)/python -m benchmarks.scaling $(ARGS)
+
 # The outbound queue beside Postfix: prints a report, and writes it to build/queue.md and .json.
 # Some minutes; the full form, with a queue of 100000 messages, half an hour.
 bench-queue: $(VENV)/.installed-test
@@ -130,6 +142,10 @@ $(VENV)/.installed-test: $(VENV)/.installed
 $(VENV)/.installed-fuzz: $(VENV)/.installed-test
 	$(INSTALL) --only-binary atheris -e '.[fuzz]' && touch $@ || true
 
+$(VENV)/.installed-bench: $(VENV)/.installed-test
+	$(INSTALL) -e '.[bench]'
+	touch $@
+
 $(VENV)/.installed-dev: $(VENV)/.installed-test
 	$(INSTALL) -e '.[dev]'
 	touch $@
@@ -161,6 +177,17 @@ peers:
 		dpkg -x $(EXIM)_*.deb exim4; \
 		chmod 755 exim4; mkdir -p $(UNPACKED); rm -rf $(UNPACKED)/exim4; mv exim4 $(UNPACKED)/; \
 		$(UNPACKED)/exim4/usr/sbin/exim4 -C /dev/null -bV; fi
+
+# What forwarding is measured beside, and strace: Debian's packages, and Haraka from npm. Without
+# them the measurement leaves these out.
+bench-peers: peers
+	@if [ "$$(id -u)" != 0 ]; then echo 'make bench-peers needs root' >&2; exit 77; fi
+	@command -v npm >/dev/null || NODE='nodejs npm'; \
+		DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends \
+		haproxy strace $$NODE
+	mkdir -p $(UNPACKED)/haraka
+	cd $(UNPACKED)/haraka && npm install Haraka --omit=optional --before=2026-09-16 \
+		--no-audit --no-fund
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info _trial_temp* .coverage .coverage.* .mypy_cache \

@@ -36,6 +36,10 @@ class Bench:
         self.disk = Path(disk)
         self._stack = stack
 
+    def within(self, stack: AsyncExitStack) -> "Bench":
+        """The same, but what it is asked to stop and to remove is so when ``stack`` ends."""
+        return Bench(self.report, stack, str(self.disk))
+
     def folder(self) -> Path:
         """A new one that every user may enter, removed at the end; its path is short."""
         path = Path(tempfile.mkdtemp(prefix="bench-", dir=self.disk))

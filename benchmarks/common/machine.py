@@ -1,17 +1,27 @@
 """What a figure was measured on and with: it stands beside every one."""
 
+import json
 import os
 import platform
+import re
+import resource
 import sqlite3
+import ssl
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import twisted
-from tests.peers.require import find
+from tests.peers.require import UNPACKED, find
 
+MISSING = "not installed"
+MOST_FILES = 65536
+NUMBER = re.compile(r"\d+(\.\d+)+")
 VERSION_COMMANDS = {
     "Postfix": ("postconf", "-d", "-h", "mail_version"),
+    "HAProxy": ("haproxy", "-v"),
+    "Node": ("node", "--version"),
     "PostgreSQL": ("postgres", "--version"),
 }
 
@@ -19,7 +29,7 @@ VERSION_COMMANDS = {
 def facts(*programs: str) -> dict[str, str]:
     """What this machine is, and the versions of what runs here.
 
-    :param programs: names of ``VERSION_COMMANDS``, beside Python and its libraries.
+    :param programs: names of ``VERSION_COMMANDS``, of libraries, or one of the others here.
     """
     return {
         "CPU": f"{os.cpu_count()} x {_processor()}",
@@ -61,12 +71,38 @@ def file_system(folder: Path) -> str:
     return " on ".join(told.split()) or "unknown"
 
 
+def allow_many_files() -> None:
+    """As many as this process and what it starts may have."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, MOST_FILES), hard))
+
+
 def _version(name: str) -> str:
+    if name == "Haraka":
+        return _haraka()
+    if name == "OpenSSL":
+        return ssl.OPENSSL_VERSION.split()[1]
+    if name not in VERSION_COMMANDS:
+        return _library(name)
     program, *options = VERSION_COMMANDS[name]
     path = find(program)
     if path is None:
-        return "not installed"
-    return _output([path, *options]).removeprefix("postgres (PostgreSQL) ")
+        return MISSING
+    told = NUMBER.search(_output([path, *options]))
+    return told[0] if told else "unknown"
+
+
+def _library(name: str) -> str:
+    """The version of a library, which need not be there."""
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return MISSING
+
+
+def _haraka() -> str:
+    path = UNPACKED / "haraka" / "node_modules" / "Haraka" / "package.json"
+    return str(json.loads(path.read_text())["version"]) if path.exists() else MISSING
 
 
 def _output(command: list[str]) -> str:

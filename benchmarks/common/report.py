@@ -44,17 +44,34 @@ class Table:
     """Rows of figures.
 
     :ivar title: of the table. ``about``: what was done, in one sentence.
-    :ivar rows: by the name of each row, by the name of each column.
+    :ivar rows: by the name of each row, by the name of each column. ``remarks``: on rows; one may
+        have nothing else.
     """
 
     title: str
     about: str
     rows: dict[str, dict[str, Measured]] = Factory(dict)
+    remarks: dict[str, str] = Factory(dict)
 
     def add(self, row: str, column: str, value: float, unit: str, digits: int = 0) -> None:
         """One more value of a figure."""
         figures = self.rows.setdefault(row, {})
         figures.setdefault(column, Measured(unit, digits)).values.append(value)
+
+    def remark(self, row: str, text: str) -> None:
+        """What a reader must know of a row, such as why it has no figures."""
+        self.rows.setdefault(row, {})
+        self.remarks[row] = text
+
+    def median(self, row: str, column: str) -> float | None:
+        """Of one figure, where there is one and nothing is wrong with its row."""
+        figure = self.rows.get(row, {}).get(column)
+        return None if figure is None or row in self.remarks else figure.median
+
+    def medians(self, column: str) -> dict[str, float]:
+        """Of one figure, by row."""
+        found = {row: self.median(row, column) for row in self.rows}
+        return {row: value for row, value in found.items() if value is not None}
 
     @property
     def columns(self) -> dict[str, str]:
@@ -66,13 +83,15 @@ class Table:
     def markdown(self) -> str:
         columns = self.columns
         head = ["", *(f"{name}, {unit}" if unit else name for name, unit in columns.items())]
-        lines = [head, ["---"] + ["---:"] * len(columns)]
+        lines = [head]
         lines += [
-            [row.replace("|", r"\|"), *(str(figures.get(name, "-")) for name in columns)]
+            [row, *(str(figures.get(name, "-")) for name in columns)]
             for row, figures in self.rows.items()
         ]
-        text = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
-        return f"### {self.title}\n\n{self.about}\n\n{text}\n"
+        if self.remarks:
+            ends = ["remark", *(self.remarks.get(row, "") for row in self.rows)]
+            lines = [[*cells, end] for cells, end in zip(lines, ends, strict=True)]
+        return f"### {self.title}\n\n{self.about}\n\n{grid(lines)}\n"
 
 
 @define
@@ -80,11 +99,13 @@ class Report:
     """All that one command has measured.
 
     :ivar name: of its files. ``facts``: of the machine, the versions. ``notes``: what to know.
+    :ivar summary: a text before the tables.
     """
 
     name: str
     facts: dict[str, str]
     notes: list[str] = Factory(list)
+    summary: str = ""
     tables: list[Table] = Factory(list)
 
     def table(self, title: str, about: str) -> Table:
@@ -96,6 +117,7 @@ class Report:
         parts = [f"Measured by `{machine.command()}`.\n\n{_listed(self.facts)}\n"]
         if self.notes:
             parts.append("".join(f"- {note}\n" for note in self.notes))
+        parts += [f"{self.summary}\n"] if self.summary else []
         parts += [table.markdown() for table in self.tables]
         return "\n".join(parts)
 
@@ -110,6 +132,20 @@ class Report:
         paths[0].write_text(self.markdown(), "utf-8")
         paths[1].write_text(json.dumps(self.values(), indent=1) + "\n", "utf-8")
         return paths
+
+
+def grid(lines: Sequence[Sequence[str]]) -> str:
+    """A table of Markdown.
+
+    :param lines: the cells of the head, then those of each row.
+    """
+    rule = ["---"] + ["---:"] * (len(lines[0]) - 1)
+    return "\n".join(_line(cells) for cells in [lines[0], rule, *lines[1:]])
+
+
+def _line(cells: Iterable[str]) -> str:
+    shown = (" ".join(cell.split()).replace("|", r"\|") for cell in cells)
+    return f"| {' | '.join(shown)} |"
 
 
 def _listed(facts: Mapping[str, str]) -> str:
