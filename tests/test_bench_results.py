@@ -98,7 +98,7 @@ class ReportTests(SynchronousTestCase):
             table.markdown().splitlines()[4:],
             [
                 "|  | rate, mails/s | remark |",
-                "| --- | ---: | ---: |",
+                "| --- | ---: | --- |",
                 "| a | 2 (1 to 9) |  |",
                 "| b\\|c | - | not here |",
             ],
@@ -112,6 +112,14 @@ class ReportTests(SynchronousTestCase):
         table.remark("a", "does not count")
         self.assertIsNone(table.median("a", "rate"))
         self.assertEqual(table.medians("rate"), {})
+
+    def test_columns(self) -> None:
+        """In the order of the row that has the most, whichever comes first."""
+        table = Table("t", "about")
+        for row, columns in (("bound", ("rate", "p50")), ("ours", ("rate", "CPU", "p50"))):
+            for column in columns:
+                table.add(row, column, 1.0, "")
+        self.assertEqual(list(table.columns), ["rate", "CPU", "p50"])
 
     def test_grid(self) -> None:
         """A head, its rule, the rows."""

@@ -110,15 +110,17 @@ class Client:
 
 
 def probe(options: argparse.Namespace) -> Told:
-    """Mails one after the other, with pauses, until SIGTERM."""
+    """Mails one after the other, with pauses, until SIGTERM; one at least."""
     told, began, ended = Told(), monotonic(), threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: ended.set())
     print("ready", flush=True)
-    while not ended.is_set() and not told.fault:
+    while not told.latencies or not ended.is_set():
         client = Client(options)
         client.run()
         told.latencies += client.told.latencies
         told.fault = client.told.fault
+        if told.fault:
+            break
         ended.wait(options.every)
     told.seconds = monotonic() - began
     return told

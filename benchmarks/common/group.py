@@ -17,6 +17,7 @@ from tests.peers.cpu import TICKS, family
 MOUNTS = Path("/proc/self/mounts")
 OWN = Path("/proc/self/cgroup")
 LONGEST_UNREST = 10.0
+GONE_LOOKS = 40
 _numbers = itertools.count(1)
 
 
@@ -88,10 +89,14 @@ class Group:
         return before
 
     async def remove(self) -> None:
-        """When all of it has ended."""
-        if self._folder is not None:
+        """When all of it is ending: what was killed may take a moment to go."""
+        for _ in range(GONE_LOOKS):
+            if self._folder is None or not self._folder.exists():
+                return
             with contextlib.suppress(OSError):
                 self._folder.rmdir()
+                return
+            await pause(0.05)
 
 
 def proportional(pid: int) -> int:

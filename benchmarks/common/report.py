@@ -75,10 +75,9 @@ class Table:
 
     @property
     def columns(self) -> dict[str, str]:
-        """The unit of each column, in the order in which they came."""
-        return {
-            name: figure.unit for figures in self.rows.values() for name, figure in figures.items()
-        }
+        """The unit of each column, in the order in which they came; the fullest row's first."""
+        rows = sorted(self.rows.values(), key=len, reverse=True)
+        return {name: figure.unit for figures in rows for name, figure in figures.items()}
 
     def markdown(self) -> str:
         columns = self.columns
@@ -91,7 +90,8 @@ class Table:
         if self.remarks:
             ends = ["remark", *(self.remarks.get(row, "") for row in self.rows)]
             lines = [[*cells, end] for cells, end in zip(lines, ends, strict=True)]
-        return f"### {self.title}\n\n{self.about}\n\n{grid(lines)}\n"
+        text = grid(lines, int(bool(self.remarks)))
+        return f"### {self.title}\n\n{self.about}\n\n{text}\n"
 
 
 @define
@@ -134,12 +134,13 @@ class Report:
         return paths
 
 
-def grid(lines: Sequence[Sequence[str]]) -> str:
+def grid(lines: Sequence[Sequence[str]], words: int = 0) -> str:
     """A table of Markdown.
 
     :param lines: the cells of the head, then those of each row.
+    :param words: how many of the last columns hold text, not figures.
     """
-    rule = ["---"] + ["---:"] * (len(lines[0]) - 1)
+    rule = ["---"] + ["---:"] * (len(lines[0]) - 1 - words) + ["---"] * words
     return "\n".join(_line(cells) for cells in [lines[0], rule, *lines[1:]])
 
 

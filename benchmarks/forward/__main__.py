@@ -76,7 +76,9 @@ async def measure(bench: Bench, asked: argparse.Namespace) -> None:
     """The workloads that are asked for."""
     machine.allow_many_files()
     bench.report.notes += NOTES
-    if not Group().exact:
+    group = Group()
+    bench.later(group.remove)
+    if not group.exact:
         bench.report.notes.append("No control group could be made: CPU is in steps of a tick.")
     size, certificate = amounts(asked), certificate_in(bench.folder())
     comparison = Comparison(bench, candidates(bench, asked), size, certificate)

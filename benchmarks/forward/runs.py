@@ -21,6 +21,7 @@ from tests.peers.process import Process
 
 PROBE_EVERY = 0.01
 LOOK_EVERY = 0.2
+SETTLED = 0.03
 
 
 @frozen
@@ -60,7 +61,7 @@ async def once(system: System, workload: Workload, messages: int) -> Run:
 
     :raise FaultError: when not all of them are at the sink once, or one was refused.
     """
-    before, wanted = await system.group.rested(), system.sink.messages + messages
+    before, wanted = await system.group.rested(), await _so_far(system) + messages
     began = monotonic()
     what = await workload.send(system.port, messages)
     # Our client tells when it began; smtp-source begins at once.
@@ -76,7 +77,7 @@ async def probed(bench: Bench, system: System, workload: Workload, messages: int
 
     :raise FaultError: as :func:`once` does.
     """
-    wanted = system.sink.messages + messages
+    wanted = await _so_far(system) + messages
     probe = None if workload.own else await _probe(bench, system.port, workload)
     watching = Deferred.fromCoroutine(workload.send(system.port, messages))
     memory = await _most_memory(system, watching)
@@ -88,6 +89,15 @@ async def probed(bench: Bench, system: System, workload: Workload, messages: int
     await _arrived(system, wanted)
     _counted(system, wanted)
     return Probed(what.latencies, memory)
+
+
+async def _so_far(system: System) -> int:
+    """What the sink has, when nothing more comes; a count may be read half written."""
+    before = -1
+    while (count := system.sink.messages) != before:
+        before = count
+        await pause(SETTLED)
+    return count
 
 
 async def _probe(bench: Bench, port: int, workload: Workload) -> Process:

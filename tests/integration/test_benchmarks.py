@@ -123,6 +123,12 @@ class ForwardTests(BenchTestCase):
 class WhatDoesNotCountTests(BenchTestCase):
     """Runs that are no result."""
 
+    def group(self) -> Group:
+        """One of nobody."""
+        group = Group()
+        self.stop_later(group.remove)
+        return group
+
     async def test_refused(self) -> None:
         """A mail that was refused, whoever sent it."""
         sink = await self.sink("-f", "RCPT")
@@ -134,14 +140,14 @@ class WhatDoesNotCountTests(BenchTestCase):
         """Mail that had its 250, and is not at the sink."""
         self.patch(runs, "WITHIN", 0.2)
         taker, sink = await self.sink(), await self.sink()
-        system = System("lossy", Kind.PEER, taker.port, sink, Group())
+        system = System("lossy", Kind.PEER, taker.port, sink, self.group())
         with self.assertRaisesRegex(FaultError, "0 of 4"):
             await runs.once(system, FEW, 4)
 
     async def test_twice(self) -> None:
         """Mail that the sink has more often than it was sent."""
         sink = await self.sink()
-        system = System("twice", Kind.PEER, sink.port, sink, Group())
+        system = System("twice", Kind.PEER, sink.port, sink, self.group())
         await runs.once(system, FEW, 4)
         with self.assertRaisesRegex(FaultError, "more than 8|has 9 mails, not 8"):
             await runs.once(system, OneMore("few", "", sessions=2), 4)
