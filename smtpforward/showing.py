@@ -3,7 +3,7 @@
 Failure policy: an address that cannot be listened on stops the start, as one for mail does.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -23,6 +23,7 @@ class Showing(MultiService):
     """The listening ports of ``http.ini``.
 
     :param observe: what is to be seen now. ``settings``: those that hold now.
+    :param places: endpoints, or descriptions of some, in place of those of ``http``.
     """
 
     def __init__(
@@ -32,12 +33,13 @@ class Showing(MultiService):
         settings: Callable[[], Settings],
         reloader: Reloader,
         reactor: Any,
+        places: Sequence[Any] = (),
     ) -> None:
         MultiService.__init__(self)
         own = partial(_own, settings, reloader)
         in_thread = partial(deferToThreadPool, reactor, reactor.getThreadPool())
         made = site(http, observe, own, in_thread)
-        for place in http.listen:
+        for place in places or http.listen:
             listening(place, made, reactor).setServiceParent(self)
 
 

@@ -19,12 +19,14 @@ class Start:
 
     :ivar number: of this worker, from 1. ``nodes``: how many there are.
     :ivar listeners: file descriptors of listening sockets.
+    :ivar succeeds: whether another gateway hands over to this one, and may still deliver mail.
     """
 
     number: int
     nodes: int
     settings: Settings = field(repr=False)
     listeners: tuple[int, ...]
+    succeeds: bool = False
 
 
 @frozen
@@ -35,8 +37,18 @@ class Apply:
 
 
 @frozen
+class Up:
+    """Worker: mail is taken."""
+
+
+@frozen
 class Stop:
-    """Parent: accept nothing more, let what is in flight end, and go."""
+    """Parent: accept nothing more, let what is in flight end, and go.
+
+    :ivar leaving: others take mail on the same sockets, so clients that are here may send more.
+    """
+
+    leaving: bool = False
 
 
 @frozen
@@ -107,4 +119,4 @@ class Seen:
     observation: Observation = field(repr=False)
 
 
-Message = Start | Apply | Stop | Want | Give | Grant | Cap | Scarce | Told | Ask | Seen
+Message = Start | Apply | Up | Stop | Want | Give | Grant | Cap | Scarce | Told | Ask | Seen
