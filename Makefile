@@ -30,7 +30,7 @@ EXIM := exim4-daemon-heavy
 EXIM_USER := Debian-exim
 
 .PHONY: demo test load fault-matrix kill queue-kill queue-shared attack check guards fuzz \
-	bench-queue bench-queue-full peers clean
+	bench-queue bench-queue-full man peers clean
 
 demo: $(VENV)/.installed
 	$(BIN)/smtpforward demo $(ARGS)
@@ -93,12 +93,17 @@ bench-queue: $(VENV)/.installed-test
 bench-queue-full: $(VENV)/.installed-test
 	$(BIN)/python -m benchmarks.queue --full --name queue-full $(ARGS)
 
+# The manual pages, from the parsers and docs/: build/man/. They are made with a package, not kept.
+man: $(VENV)/.installed
+	$(BIN)/python -m contrib.manpages build/man
+
 # The layers test is one of the unit tests.
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/mypy -p tests.peers -p tests.integration -p tests.fuzz -p benchmarks
+	$(BIN)/mypy contrib/manpages.py
 	$(BIN)/coverage erase
 	$(BIN)/coverage run --branch --source=smtpforward $(TRIAL) $(UNIT_TESTS)
 	$(BIN)/coverage report --skip-covered --show-missing

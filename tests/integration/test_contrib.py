@@ -1,4 +1,4 @@
-"""What is in ``packaging/``, read by the programs that it is for.
+"""What is in ``contrib/``, read by the programs that it is for.
 
 No container is built: that takes an engine and its registry. The Containerfile is read instruction
 by instruction, and what it runs is compared with what there is.
@@ -17,7 +17,7 @@ from tests.peers.clients import run
 from tests.peers.gateway import TREE
 from tests.peers.require import require
 
-PACKAGING = TREE / "packaging"
+CONTRIB = TREE / "contrib"
 WORST_EXPOSURE = 2.5
 EXPOSURE = re.compile(r"Overall exposure level for \S+: ([0-9.]+)")
 INSTALLED = "/opt/smtpforward/bin/"
@@ -51,7 +51,7 @@ class SystemdTests(PeerTestCase):
     def units(self) -> list[str]:
         """Both units, with programs that are there in place of those to be installed."""
         folder = self.folder()
-        for unit in (PACKAGING / "systemd").iterdir():
+        for unit in (CONTRIB / "systemd").iterdir():
             text = unit.read_text("utf-8").replace(f"{INSTALLED}twistd", sys.executable)
             text = text.replace(f"{INSTALLED}smtpforward", sys.executable)
             (folder / unit.name).write_text(text, "utf-8")
@@ -73,7 +73,7 @@ class SystemdTests(PeerTestCase):
 
     def test_programs(self) -> None:
         """The unit starts the plugin, and checks with a command that there is."""
-        unit = (PACKAGING / "systemd" / "smtpforward.service").read_text("utf-8")
+        unit = (CONTRIB / "systemd" / "smtpforward.service").read_text("utf-8")
         commands = re.findall(rf"^Exec\w+={INSTALLED}(.*)$", unit, re.M)
         self.assertEqual(commands, ["twistd -n --pidfile= smtpforward", "smtpforward check"])
         parser().parse_args(shlex.split(commands[1])[1:])
@@ -83,11 +83,11 @@ class SystemdTests(PeerTestCase):
         sysusers, tmpfiles = require("systemd-sysusers", "systemd-tmpfiles")
         root = self.folder()
         (root / "etc").mkdir()
-        users = str(PACKAGING / "sysusers.d" / "smtpforward.conf")
+        users = str(CONTRIB / "sysusers.d" / "smtpforward.conf")
         done = await run([sysusers, f"--root={root}", users])
         self.assertEqual(0, done.exit_code, done.output)
         self.assertIn("smtpforward", (root / "etc" / "passwd").read_text("utf-8"))
-        directories = str(PACKAGING / "tmpfiles.d" / "smtpforward.conf")
+        directories = str(CONTRIB / "tmpfiles.d" / "smtpforward.conf")
         done = await run([tmpfiles, f"--root={root}", "--create", directories])
         self.assertEqual(0, done.exit_code, done.output)
         modes = [
@@ -101,25 +101,26 @@ class LogrotateTests(PeerTestCase):
     """``logrotate.d``."""
 
     async def test_rotated(self) -> None:
-        """logrotate understands it, and would rotate a log that is old enough."""
+        """What a gateway appends goes on in the same file, which begins anew."""
         [program] = require("logrotate")
         folder = self.folder()
-        text = (PACKAGING / "logrotate.d" / "smtpforward").read_text("utf-8")
+        folder.chmod(0o755)
+        text = (CONTRIB / "logrotate.d" / "smtpforward").read_text("utf-8")
         # The user is not on this host.
         text = text.replace("su smtpforward smtpforward\n", "\n")
-        text = text.replace("/var/log/smtpforward", str(folder))
-        config = folder / "config"
-        config.write_text(text, "utf-8")
+        config, log = folder / "config", folder / "mail.log"
+        config.write_text(text.replace("/var/log/smtpforward", str(folder)), "utf-8")
         config.chmod(0o644)
-        folder.chmod(0o755)
-        (folder / "mail.log").write_text("a line\n")
-        done = await run(
-            [program, "--debug", "--force", "--state", str(folder / "state"), str(config)]
-        )
-        self.assertEqual(0, done.exit_code, done.output)
-        self.assertNotIn("error", done.output.lower())
-        self.assertIn("log needs rotating", done.output)
-        self.assertIn("--signal=HUP", done.output)
+        with log.open("a") as appending:
+            appending.write("a line\n")
+            appending.flush()
+            options = ["--force", "--state", str(folder / "state")]
+            done = await run([program, *options, str(config)])
+            self.assertEqual((done.exit_code, done.output), (0, ""))
+            appending.write("another\n")
+        self.assertEqual(log.read_text(), "another\n")
+        (rotated,) = folder.glob("mail.log.*")
+        self.assertIn(rotated.suffix, (".1", ".gz"))
 
 
 class Fail2BanTests(LogsCase):
@@ -130,7 +131,7 @@ class Fail2BanTests(LogsCase):
         [program] = require("fail2ban-regex")
         path = self.folder() / "mail.log"
         path.write_text(log, "utf-8")
-        source = PACKAGING / "fail2ban" / "filter.d" / "smtpforward.conf"
+        source = CONTRIB / "fail2ban" / "filter.d" / "smtpforward.conf"
         done = await run([program, "--out", "ip", str(path), f"{source}[mode={mode}]"])
         self.assertEqual(0, done.exit_code, done.output)
         return done.output.split()
@@ -190,7 +191,7 @@ class Fail2BanTests(LogsCase):
         for jail in (config / "jail.d").iterdir():
             jail.unlink()
         for part in ("filter.d", "jail.d"):
-            shutil.copy(PACKAGING / "fail2ban" / part / "smtpforward.conf", config / part)
+            shutil.copy(CONTRIB / "fail2ban" / part / "smtpforward.conf", config / part)
         done = await run([program, "-c", str(config), "--test"])
         self.assertEqual(0, done.exit_code, done.output)
 
@@ -200,7 +201,7 @@ class ContainerfileTests(PeerTestCase):
 
     def instructions(self) -> list[tuple[str, str]]:
         """Name and arguments of each."""
-        text = (PACKAGING / "container" / "Containerfile").read_text("utf-8")
+        text = (CONTRIB / "container" / "Containerfile").read_text("utf-8")
         text = re.sub(r"(?m)^#.*\n", "", text)
         lines = re.sub(r"\\\n", " ", text).splitlines()
         return [(name, rest.strip()) for name, _, rest in (x.partition(" ") for x in lines) if name]
