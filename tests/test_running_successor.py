@@ -1,13 +1,14 @@
 """The start of a successor, over real processes and sockets; and what becomes of one that fails."""
 
 import os
+import signal
 import socket
 import sys
 from typing import Any
 
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
-from twisted.internet.error import ProcessDone, ProcessExitedAlready
+from twisted.internet.error import ProcessDone
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase, TestCase
@@ -37,6 +38,12 @@ with open(sys.argv[1], "a") as file:
 """
 
 
+def parent_of(pid: int) -> int:
+    """Whose child it is."""
+    with open(f"/proc/{pid}/stat", encoding="ascii") as file:
+        return int(file.read().rpartition(")")[2].split()[1])
+
+
 class Port:
     """What listens, as far as it matters."""
 
@@ -62,7 +69,8 @@ class StartTests(TestCase):
         path = os.path.abspath(self.mktemp())
         successor, comes = self.start(TAKES_MAIL, path)
         pid = await comes
-        self.assertEqual(pid, successor.transport and successor.transport.pid)
+        # Not our child: the service manager would not take it for the service's main process.
+        self.assertNotEqual(parent_of(pid), os.getpid())
         with open(path, encoding="ascii") as file:
             said = file.read()
         self.assertEqual(
@@ -86,9 +94,10 @@ class StartTests(TestCase):
 
     async def test_nonsense(self) -> None:
         """So is one that says something else."""
-        script = "import os; os.write(4, b'x' * 100); os.read(4, 1)"
-        _, comes = self.start(script)
-        await self.assertFailure(comes, NoSuccessorError)
+        for nonsense in ("b'x' * 100", "b'mail\\n'"):
+            _, comes = self.start(f"import os; os.write(4, {nonsense}); os.read(4, 1)")
+            await self.assertFailure(comes, NoSuccessorError)
+        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 2)
 
     async def test_predecessor(self) -> None:
         """The other end: it says its process id, and hears when the one before has gone."""
@@ -131,7 +140,6 @@ class FakeReactor(Clock):
     def __init__(self) -> None:
         Clock.__init__(self)
         self.did: list[str] = []
-        self.gone = False
         self.line: Any = None
 
     def spawnProcess(self, protocol: Any, *arguments: Any, **more: Any) -> None:
@@ -143,12 +151,6 @@ class FakeReactor(Clock):
         self.line = factory.buildProtocol(None)
         self.line.makeConnection(self)
 
-    def signalProcess(self, name: str) -> None:
-        """See IProcessTransport."""
-        if self.gone:
-            raise ProcessExitedAlready
-        self.did.append(name)
-
     def loseConnection(self) -> None:
         """See ITransport."""
         self.did.append("close")
@@ -158,24 +160,41 @@ class PatienceTests(SynchronousTestCase):
     """On a clock."""
 
     def setUp(self) -> None:
-        """It has started."""
+        """It has started, and said so."""
         self.reactor = FakeReactor()
+        self.killed: list[tuple[int, int]] = []
+        self.patch(os, "kill", lambda *which: self.killed.append(which))
         self.successor = Successor(["x"], {}, self.reactor)
         self.comes = self.successor.start([])
+        self.reactor.line.dataReceived(b"4710\n")
 
     def test_too_late(self) -> None:
         """One that says nothing is killed, and its end later is no news."""
         self.reactor.advance(START_TIME)
         self.failureResultOf(self.comes, NoSuccessorError)
-        self.assertEqual(self.reactor.did, ["KILL", "close"])
+        self.assertEqual((self.killed, self.reactor.did), ([(4710, signal.SIGKILL)], ["close"]))
         self.reactor.line.connectionLost(Failure(ProcessDone(0)))
 
     def test_in_pieces(self) -> None:
         """Its line may come in pieces, and more may follow."""
-        for piece in (b"47", b"11", b"\nmore\n"):
+        for piece in (b"47", b"11", b"\n4711\n"):
             self.reactor.line.dataReceived(piece)
         self.assertEqual(self.successResultOf(self.comes), 4711)
         self.assertEqual(self.reactor.getDelayedCalls(), [])
-        self.reactor.gone = True
-        self.successor.kill()
         self.reactor.line.connectionLost(Failure(ProcessDone(0)))
+
+    def test_gone(self) -> None:
+        """One that has ended is not killed: its number may be another program's."""
+        self.reactor.line.connectionLost(Failure(ProcessDone(0)))
+        self.failureResultOf(self.comes, NoSuccessorError)
+        self.successor.kill()
+        self.assertEqual(self.killed, [])
+
+    def test_gone_unnoticed(self) -> None:
+        """To be too late is no error."""
+
+        def gone(*which: object) -> None:
+            raise ProcessLookupError
+
+        self.patch(os, "kill", gone)
+        self.successor.kill()

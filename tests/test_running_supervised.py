@@ -259,7 +259,7 @@ class ReplaceTests(SupervisedCase):
         self.assertEqual(self.pid_file.read_text(), str(os.getpid()))
         self.assertIs(self.service.stage, Stage.RUNNING)
         self.reactor.advance(WATCHDOG / 2)
-        self.assertEqual(self.heard(), ["WATCHDOG=1"])
+        self.assertEqual(self.heard(), ["READY=1 STATUS=taking mail", "WATCHDOG=1"])
         self.successor = FakeSuccessor()
         self.successor.error = OSError(11, "no more processes")
         self.service.replace()
@@ -302,6 +302,15 @@ class ReplaceTests(SupervisedCase):
         self.service.stopService()
         self.left.callback(None)
         self.assertEqual((self.reactor.stopped, self.successor.did), (0, ["let go"]))
+
+    def test_while_reading(self) -> None:
+        """Settings that are being read are no reason to wait: the successor reads them itself."""
+        self.service.begun()
+        self.service.replace()
+        self.service.ended(True)
+        self.assertIs(self.service.stage, Stage.REPLACING)
+        self.successor.comes.callback(4711)
+        self.assertIs(self.service.stage, Stage.LEAVING)
 
     def test_settings_meanwhile(self) -> None:
         """A reading while the successor starts is nobody's news: it reads them itself."""

@@ -11,13 +11,13 @@ and who has started it goes on as if nothing had been.
 
 import contextlib
 import os
+import signal
 import socket
 import sys
 from collections.abc import Mapping, MutableMapping, Sequence
 from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.internet.error import ProcessExitedAlready
 from twisted.internet.protocol import Factory, ProcessProtocol, Protocol, connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -25,10 +25,16 @@ from twisted.python.failure import Failure
 from smtpforward.running.inherited import COUNT, FIRST, NAMES, OWNER, PREDECESSOR, names_of
 
 START_TIME = 90.0
-# Whose sockets they are can be said only by the process itself.
-BECOME = (
-    f"import os, sys; os.environ['{OWNER}'] = str(os.getpid()); os.execv(sys.argv[1], sys.argv[1:])"
-)
+# What becomes the successor. It is nobody's child but the service manager's, which takes it for the
+# main process of the service only then; whose sockets they are can be said only by itself.
+BECOME = f"""
+import os, sys
+if os.fork():
+    os._exit(0)
+os.environ["{OWNER}"] = str(os.getpid())
+os.write(int(os.environ["{PREDECESSOR}"]), b"%d\\n" % os.getpid())
+os.execv(sys.argv[1], sys.argv[1:])
+"""
 MAX_PID = 20  # digits
 
 
@@ -54,6 +60,7 @@ class Successor(ProcessProtocol):
         self._line = _Line(self._said, self._lost)
         self._ready: Deferred[int] = Deferred()
         self._timer: Any = None
+        self._pid: int | None = None
 
     def start(self, listening: Sequence[tuple[str, Any]]) -> "Deferred[int]":
         """Start it.
@@ -85,10 +92,14 @@ class Successor(ProcessProtocol):
         return self._ready
 
     def _said(self, pid: int) -> None:
-        self._timer.cancel()
-        self._ready.callback(pid)
+        """First that there is a process, then that it takes mail; as a daemon it is another one."""
+        first, self._pid = self._pid is None, pid
+        if not first and not self._ready.called:
+            self._timer.cancel()
+            self._ready.callback(pid)
 
     def _lost(self) -> None:
+        self._pid = None
         if not self._ready.called:
             self._timer.cancel()
             self._ready.errback(NoSuccessorError("it has ended; what it said stands above"))
@@ -99,10 +110,10 @@ class Successor(ProcessProtocol):
         self.let_go()
 
     def kill(self) -> None:
-        """End it at once."""
-        if self.transport is not None:
-            with contextlib.suppress(ProcessExitedAlready):
-                self.transport.signalProcess("KILL")
+        """End it at once, if it is still there."""
+        if self._pid is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._pid, signal.SIGKILL)
 
     def let_go(self) -> None:
         """From now on it speaks for the gateway."""
@@ -111,7 +122,7 @@ class Successor(ProcessProtocol):
 
 
 class _Line(Protocol):
-    """The older one's end of the pair."""
+    """The older one's end of the pair: a process id a line; anything else ends it."""
 
     def __init__(self, said: Any, lost: Any) -> None:
         self._said = said
@@ -120,14 +131,11 @@ class _Line(Protocol):
 
     def dataReceived(self, data: bytes) -> None:
         """See Protocol."""
-        self._data += data
-        line, end, _ = self._data.partition(b"\n")
-        if end and self._said is not None and line.isdigit():
-            said, self._said = self._said, None
-            said(int(line))
-        elif len(line) > MAX_PID:
-            assert self.transport is not None
-            self.transport.loseConnection()
+        *lines, self._data = (self._data + data).split(b"\n")
+        for line in lines:
+            self._said(int(line))
+        if len(self._data) > MAX_PID:
+            raise ValueError("no process id")
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """See Protocol."""

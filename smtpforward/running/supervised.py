@@ -127,7 +127,7 @@ class Supervised(Service):
 
     def replace(self) -> None:
         """Start a successor on the same sockets, and end when it takes mail."""
-        if self.stage is not Stage.RUNNING:
+        if self.stage not in (Stage.RUNNING, Stage.READING):
             self.log.error("no successor is started now: {stage}", stage=self.stage.value)
             return
         if os.getpid() == 1:
@@ -171,6 +171,8 @@ class Supervised(Service):
             return
         self.stage, self._successor = Stage.RUNNING, None
         self._pid_file.take_back()
+        # If settings were being read, their end has not been said.
+        self._supervisor.say("READY=1", TAKING)
         why = failure.getErrorMessage()
         self.log.error("no successor: {why}; this process goes on", why=why)
 
