@@ -15,7 +15,8 @@ TRIAL := -m twisted.trial
 UNIT_TESTS = $(shell find tests -name 'test_*.py' -not -path 'tests/integration/*')
 TESTS ?= tests
 PEERS := postfix swaks libnet-ssleay-perl openssl dovecot-core \
-	curl msmtp nmap postgresql dnsmasq-base mutt mailutils fail2ban pflogsumm prometheus
+	curl msmtp nmap postgresql dnsmasq-base mutt mailutils fail2ban pflogsumm prometheus \
+	systemd logrotate man-db mandoc
 # Where PostgreSQL's packages read whether to make and start a server of their own.
 CLUSTERS := /etc/postgresql-common/createcluster.d
 MACHINES := tests.test_fuzz_edge tests.test_fuzz_forwarding tests.test_fuzz_corpus \
@@ -29,7 +30,7 @@ EXIM := exim4-daemon-heavy
 EXIM_USER := Debian-exim
 
 .PHONY: demo test load fault-matrix kill queue-kill queue-shared attack recent check guards fuzz \
-	hotpath bench bench-full bench-scaling bench-queue bench-queue-full peers bench-peers clean
+	hotpath bench bench-full bench-scaling bench-queue bench-queue-full man peers bench-peers clean
 
 demo: $(VENV)/.installed
 	$(BIN)/smtpforward demo $(ARGS)
@@ -115,6 +116,10 @@ bench-queue: $(VENV)/.installed-test
 bench-queue-full: $(VENV)/.installed-test
 	$(BIN)/python -m benchmarks.queue --full --name queue-full $(ARGS)
 
+# The manual pages, from the parsers and docs/: build/man/. They are made with a package, not kept.
+man: $(VENV)/.installed
+	$(BIN)/python -m contrib.manpages build/man
+
 # The layers test is one of the unit tests.
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .
@@ -122,6 +127,7 @@ check: $(VENV)/.installed-dev
 	$(BIN)/mypy
 	$(BIN)/mypy -p tests.peers -p tests.integration -p tests.fuzz -p benchmarks
 	$(BIN)/python -m benchmarks.hotpath --check
+	$(BIN)/mypy contrib/manpages.py
 	$(BIN)/coverage erase
 	$(BIN)/coverage run --branch --source=smtpforward $(TRIAL) $(UNIT_TESTS)
 	$(BIN)/coverage report --skip-covered --show-missing

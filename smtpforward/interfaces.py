@@ -95,7 +95,8 @@ class IQueueStore(Interface):
         """Make or migrate what is needed; the first call.
 
         :param owner: who is going to deliver; ``None`` where mail is only put in, or looked at. A
-            store that only one process may deliver from gives all leases back to it here.
+            store that only one process may deliver from gives all leases back to it here. A store
+            that was opened without may be opened once more with one, and goes on meanwhile.
         """
 
     def close():  # type: ignore[no-untyped-def]

@@ -34,6 +34,7 @@ class Queueing:
     :param routes: the target of the routes' hosts.
     :param listened_on: the addresses and ports where this gateway takes mail.
     :param delivers: whether this process attempts what is queued; of ``nodes`` one does.
+    :param succeeds: see :class:`OutboundQueue`.
     :ivar queue: the target that takes mail. ``direct``: the one for MX hosts and the smart host.
     """
 
@@ -47,6 +48,7 @@ class Queueing:
         listened_on: Callable[[], Collection[tuple[str, int]]],
         delivers: bool = True,
         counts: Counts | None = None,
+        succeeds: bool = False,
     ) -> None:
         outbound = _outbound(settings)
         self._reactor = reactor
@@ -60,7 +62,9 @@ class Queueing:
             SystemRandom(),
         )
         store = store_at(outbound.store, reactor)
-        self.queue = OutboundQueue(settings, store, self._targets, clock, delivers, counts)
+        self.queue = OutboundQueue(
+            settings, store, self._targets, clock, delivers, counts, succeeds
+        )
 
     def _targets(self) -> Targets:
         return Targets(self._routes, self.direct, self._mail_hosts.next_hop)

@@ -12,7 +12,7 @@ Where nothing can be watched the log says so, and SIGHUP remains.
 import enum
 import signal
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Protocol
 
 from attrs import evolve
 from twisted.application.service import Service
@@ -68,6 +68,16 @@ class Stage(enum.Enum):
     READING_STALE = "it is being read, and something has changed since"
 
 
+class Noticed(Protocol):
+    """Who is told of each reading."""
+
+    def begun(self) -> None:
+        """It begins, or what has been read is to be read again."""
+
+    def ended(self, good: bool) -> None:
+        """There is none in progress; ``good``: whether the last one gave settings."""
+
+
 class Reloader(Service):
     """Keeps the settings of a running gateway as its files are.
 
@@ -78,6 +88,7 @@ class Reloader(Service):
     :ivar good: how often settings were applied. ``bad``: how often they could not be.
     :ivar problems: of the last reading, where its settings could not be applied.
     :param watcher: calls :meth:`touched`; ``None`` where files are not to be watched.
+    :param noticed: who is told of each reading, if anyone.
     """
 
     log = Logger()
@@ -90,6 +101,7 @@ class Reloader(Service):
         clock: Any,
         in_thread: "Callable[[Callable[[], Settings]], Deferred[Settings]]",
         watcher: Watcher | None = None,
+        noticed: Noticed | None = None,
     ) -> None:
         self._read = read
         self._apply = apply
@@ -97,6 +109,8 @@ class Reloader(Service):
         self._clock = clock
         self._in_thread = in_thread
         self._watcher = watcher
+        self._noticed = noticed
+        self._last_good = True
         self._timer: IDelayedCall | None = None
         self.stage = Stage.STOPPED
         self.good = self.bad = 0
@@ -120,8 +134,9 @@ class Reloader(Service):
         """Read again now, changed or not."""
         if self.stage in (Stage.QUIET, Stage.SETTLING):
             self._begin()
-        elif self.stage is Stage.READING:
+        elif self.stage is not Stage.STOPPED:
             self.stage = Stage.READING_STALE
+            self._say_begun()
 
     def touched(self) -> None:
         """Something has happened in one of the directories."""
@@ -144,6 +159,8 @@ class Reloader(Service):
     def _begin(self) -> None:
         self._stop_timer()
         self.stage = Stage.READING
+        self._last_good = False
+        self._say_begun()
         self._in_thread(self._read).addCallbacks(self._good, self._bad).addErrback(self._fault)
 
     def _good(self, settings: Settings) -> None:
@@ -154,6 +171,7 @@ class Reloader(Service):
             self._apply(settings)
             self.good += 1
             self.problems = ()
+            self._last_good = True
         finally:
             self._done()
 
@@ -165,6 +183,7 @@ class Reloader(Service):
         self._files = error.files
         self.bad += 1
         self.problems = tuple(map(str, error.problems))
+        self._last_good = False
         for problem in error.problems:
             self.log.error("{problem}", problem=str(problem))
         count = len(error.problems)
@@ -184,6 +203,12 @@ class Reloader(Service):
         self._watch()
         if again and self.stage is Stage.QUIET:
             self._settle()
+        if self.stage is Stage.QUIET and self._noticed is not None:
+            self._noticed.ended(self._last_good)
+
+    def _say_begun(self) -> None:
+        if self._noticed is not None:
+            self._noticed.begun()
 
     def _watch(self) -> None:
         """Watch what there is to watch now; what changed before that has begun is seen here."""
@@ -199,17 +224,18 @@ class Reloader(Service):
             self._timer = None
 
 
-class Hangup(Service):
-    """Calls what it is given at each SIGHUP, in the reactor's thread, as long as it runs."""
+class OnSignal(Service):
+    """Calls what it is given at each signal, in the reactor's thread, as long as it runs."""
 
-    def __init__(self, reactor: Any, call: Callable[[], None]) -> None:
+    def __init__(self, reactor: Any, number: signal.Signals, call: Callable[[], None]) -> None:
         self._reactor = reactor
+        self._number = number
         self._call = call
 
     def startService(self) -> None:
         """Take the signal over."""
         Service.startService(self)
-        signal.signal(signal.SIGHUP, lambda *_: self._reactor.callFromThread(self._caught))
+        signal.signal(self._number, lambda *_: self._reactor.callFromThread(self._caught))
 
     def _caught(self) -> None:
         # While the gateway ends the signal means nothing, but must not kill it.

@@ -8,6 +8,7 @@ standard error, before anything listens; so does an address that cannot be liste
 import gc
 import os
 import resource
+import signal
 import sys
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
@@ -15,7 +16,7 @@ from typing import Any
 
 from attrs import fields
 from twisted.application.service import IService, MultiService
-from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.defer import Deferred, DeferredList, succeed
 from twisted.internet.defer import TimeoutError as DeferredTimeout
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import LogEvent, Logger
@@ -34,12 +35,13 @@ from smtpforward.facts import Fact
 from smtpforward.figures import Observation
 from smtpforward.formats.as_json import JSONLog
 from smtpforward.formats.as_postfix import PostfixLog
+from smtpforward.hosting import Hosting
 from smtpforward.job import TLS, NextHop, Server
 from smtpforward.learned import LearnedRefusals
 from smtpforward.limits import connections_within
 from smtpforward.logs import LogText, TextLog
 from smtpforward.net.clock import Clock, make_monotonic
-from smtpforward.net.listening import listening, ports
+from smtpforward.net.listening import let_go, listening, ports
 from smtpforward.net.polling import without_log_context
 from smtpforward.net.tls import ClientContexts
 from smtpforward.net.watching import Watcher
@@ -48,12 +50,14 @@ from smtpforward.outbound.queue import OutboundQueue
 from smtpforward.questions import Question
 from smtpforward.queueing import Queueing
 from smtpforward.record import new_id
-from smtpforward.reload import TAKES_A_RESTART, Hangup, Reloader, lasting, takes_a_restart
+from smtpforward.reload import TAKES_A_RESTART, OnSignal, Reloader, lasting, takes_a_restart
+from smtpforward.running.inherited import MismatchError
+from smtpforward.running.supervised import Supervised
 from smtpforward.server.factory import GatewayFactory
 from smtpforward.version import version
 from smtpforward.web.answering import Answering
 from smtpforward.web.gathering import Gatherer
-from smtpforward.workers.parent import Parent
+from smtpforward.workers.parent import KILL_TIME, Parent
 
 EX_CONFIG = 78
 DEFAULT_DIRECTORY = "/etc/smtpforward"
@@ -98,6 +102,7 @@ class Gateway(MultiService):
     :param clock: what is asked for the time with every read, where it is not ``reactor`` itself.
     :param slots: how many connections to a backend are this process's, where there are several.
     :param delivers: whether this process delivers what is in the outbound queue: one of them does.
+    :param succeeds: whether another gateway hands over to this one, and may still do that.
     :ivar factory: the edge. ``target``: the forwarding client with its pools.
     :ivar counts: what has been counted.
     """
@@ -112,6 +117,7 @@ class Gateway(MultiService):
         clock: Clock | None = None,
         slots: Callable[[Server, int], Slots] = own_slots,
         delivers: bool = True,
+        succeeds: bool = False,
     ) -> None:
         MultiService.__init__(self)
         clock = clock or reactor
@@ -130,7 +136,7 @@ class Gateway(MultiService):
         )
         for place in listen or settings.listen:
             listening(place, self.factory, reactor).setServiceParent(self)
-        self._delivers = delivers
+        self._delivers, self._succeeds = delivers, succeeds
         self._gatherer: Gatherer | None = None
         self._places: Collection[tuple[str, int]] | None = None
         self.queueing: Queueing | None = None
@@ -156,6 +162,7 @@ class Gateway(MultiService):
             self._listened_on,
             self._delivers,
             self.counts,
+            self._succeeds,
         )
         self._dispatcher.queue = queueing.queue
         return queueing
@@ -269,12 +276,27 @@ class Gateway(MultiService):
         """The listening ports, once they listen."""
         return ports(self)
 
+    def ready(self) -> "Deferred[None]":
+        """Fires when mail is taken: at once, where all services have started."""
+        return succeed(None)
+
+    def leave(self) -> "Deferred[None]":
+        """Accept nothing more where others do; fires when all clients have gone.
+
+        Those that are here may go on as long as transactions may at the end.
+        """
+        self._places = self._listened_on()
+        for port in self.ports():
+            let_go(port)
+        end = self._clock.seconds() + self.settings.force_shutdown_timeout
+        return Deferred.fromCoroutine(self._within(end, self.factory.emptied()))
+
     def stopService(self) -> "Deferred[None]":
         """Accept nothing more, let transactions in flight end, say good-bye to backends."""
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:
-        if self.queueing is not None:
+        if self.queueing is not None and self._places is None:
             # What is still attempted asks for it.
             self._places = self._listened_on()
         await MultiService.stopService(self)
@@ -335,21 +357,39 @@ def makeService(options: Options) -> IService:
     make_monotonic(reactor)
     without_log_context(reactor)
     own = WriteThroughReactor(reactor)
+    listen = options["listen"] or settings.listen
+    try:
+        hosting = Hosting(os.environ, own)
+        places = hosting.places(listen)
+        shown_at = hosting.places(settings.http.listen if settings.http else ())
+        hosting.all_placed()
+    except MismatchError as error:
+        print(error, file=sys.stderr)
+        sys.exit(EX_CONFIG)
     service: Gateway | Parent
     if settings.nodes:
-        listen = options["listen"] or settings.listen
-        service = Parent(settings, own, listen, own, WORKER, QUIT_TIME + SPARE_TIME)
+        service = Parent(
+            settings, own, places, own, WORKER, QUIT_TIME + SPARE_TIME, hosting.succeeds
+        )
     else:
         spare_collector()
-        service = Gateway(settings, own, options["listen"], clock=reactor)
+        service = Gateway(settings, own, places, reactor, succeeds=hosting.succeeds)
     log = TextLog(format_event=_log_format(settings))
     if options.parent is None or not options.parent.get("logger"):
         log.setServiceParent(service)
         # Before what listens, and says so.
         service.services.insert(0, service.services.pop())
-    reloader = _keep_up_to_date(service, directory, reactor, log)
+    listening: list[tuple[Sequence[str], MultiService]] = [(listen, service)]
+    spare = QUIT_TIME + SPARE_TIME + KILL_TIME
+    supervised = hosting.supervised(
+        service, listening, lambda: service.settings.force_shutdown_timeout + spare, options.parent
+    )
+    reloader = _keep_up_to_date(service, directory, reactor, log, supervised)
     if settings.http is not None:
-        _show(settings.http, service, reloader, own)
+        showing = _show(settings.http, service, reloader, own, shown_at)
+        listening.append((settings.http.listen, showing))
+    supervised.setServiceParent(service)
+    OnSignal(reactor, signal.SIGUSR2, supervised.replace).setServiceParent(service)
     return service
 
 
@@ -369,7 +409,9 @@ def spare_collector() -> None:
     gc.set_threshold(GC_THRESHOLD, 20, 20)
 
 
-def _show(http: HTTP, service: Gateway | Parent, reloader: Reloader, reactor: Any) -> None:
+def _show(
+    http: HTTP, service: Gateway | Parent, reloader: Reloader, reactor: Any, places: Sequence[Any]
+) -> MultiService:
     """Have what is to be seen of ``service`` shown."""
     # It takes packages that are needed for nothing else.
     from smtpforward.showing import Showing
@@ -377,12 +419,14 @@ def _show(http: HTTP, service: Gateway | Parent, reloader: Reloader, reactor: An
     showing = Showing(
         *(http, service.observe, service.ask, lambda: service.settings, reloader, reactor),
         version=version(),
+        places=places,
     )
     showing.setServiceParent(service)
+    return showing
 
 
 def _keep_up_to_date(
-    service: Gateway | Parent, directory: str, reactor: Any, log: TextLog
+    service: Gateway | Parent, directory: str, reactor: Any, log: TextLog, supervised: Supervised
 ) -> Reloader:
     """Have the directory read again when it changes, and on SIGHUP."""
     reloader = Reloader(
@@ -392,6 +436,7 @@ def _keep_up_to_date(
         reactor,
         partial(deferToThreadPool, reactor, reactor.getThreadPool()),
         Watcher(reactor),
+        supervised,
     )
     reloader.setServiceParent(service)
 
@@ -399,5 +444,5 @@ def _keep_up_to_date(
         log.reopen()
         reloader.reload()
 
-    Hangup(reactor, hang_up).setServiceParent(service)
+    OnSignal(reactor, signal.SIGHUP, hang_up).setServiceParent(service)
     return reloader

@@ -3,7 +3,7 @@
 Failure policy: an address that cannot be listened on stops the start, as one for mail does.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -28,6 +28,7 @@ class Showing(MultiService):
 
     :param observe: what is to be seen now. ``ask``: what all processes answer to a question.
     :param settings: those that hold now. ``version``: of this program.
+    :param places: endpoints, or descriptions of some, in place of those of ``http``.
     """
 
     def __init__(
@@ -39,6 +40,7 @@ class Showing(MultiService):
         reloader: Reloader,
         reactor: Any,
         version: str,
+        places: Sequence[Any] = (),
     ) -> None:
         MultiService.__init__(self)
         self._settings = settings
@@ -50,7 +52,7 @@ class Showing(MultiService):
         self._events = Events(overview, reactor)
         api = API(overview, self._events, bool(http.user), settings().me)
         made = site(http, observe, lambda: _figures(self._own()), in_thread, api)
-        for place in http.listen:
+        for place in places or http.listen:
             listening(place, made, reactor).setServiceParent(self)
 
     def stopService(self) -> "Deferred[Any]":

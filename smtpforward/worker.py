@@ -11,7 +11,6 @@ from typing import Any
 from twisted.logger import globalLogBeginner
 
 from smtpforward import record
-from smtpforward.config.settings import Settings
 from smtpforward.net.clock import make_monotonic
 from smtpforward.net.polling import without_log_context
 from smtpforward.net.writethrough import WriteThroughReactor
@@ -19,6 +18,7 @@ from smtpforward.service import Gateway, spare_collector
 from smtpforward.workers.child import Worker
 from smtpforward.workers.leases import Leases
 from smtpforward.workers.lines import RecordWriter
+from smtpforward.workers.messages import Start
 
 
 def main() -> int:
@@ -31,21 +31,22 @@ def main() -> int:
     without_log_context(reactor)
     own: Any = WriteThroughReactor(reactor, shared=True)
 
-    def make(settings: Settings, listen: Sequence[Any], leases: Leases, number: int) -> Gateway:
-        record.begin_ids(number)
+    def make(start: Start, listen: Sequence[Any], leases: Leases) -> Gateway:
+        settings, first = start.settings, start.number == 1
+        record.begin_ids(start.number)
         log.with_facts = settings.log_format != "line"
-        first = number == 1
-        gateway = Gateway(settings, own, listen, reactor, leases.share, delivers=first)
+        gateway = Gateway(settings, own, listen, reactor, leases.share, first, start.succeeds)
         spare_collector()
         return gateway
 
     worker = Worker(own, make)
     worker.begin()
     # A signal to the whole group reaches parent and worker: to stop twice is no fault. What HUP
-    # means the parent knows.
+    # and USR2 mean the parent knows.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: own.callFromThread(worker.stop))
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    for number in (signal.SIGHUP, signal.SIGUSR2):
+        signal.signal(number, signal.SIG_IGN)
     own.run(installSignalHandlers=False)
     return worker.exit_code
 

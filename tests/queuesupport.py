@@ -127,12 +127,16 @@ class QueueCase(TestCase):
         await until(lambda: self.queue._opened, "the store is open")
         return self.queue
 
-    def make(self, settings_: Settings, delivers: bool = True) -> OutboundQueue:
+    def make(
+        self, settings_: Settings, delivers: bool = True, succeeds: bool = False
+    ) -> OutboundQueue:
         """A queue on the store of this test."""
         store = SQLiteStore(str(self.path / "queue.sqlite3"), reactor, now=self.now)
         targets = Targets(self.hosts, self.hosts, self.hosts.mail_hosts)
         self.counts = Counts()
-        queue = OutboundQueue(settings_, store, lambda: targets, self.clock, delivers, self.counts)
+        queue = OutboundQueue(
+            settings_, store, lambda: targets, self.clock, delivers, self.counts, succeeds
+        )
         self.addCleanup(self.stop, queue)
         return queue
 

@@ -4,7 +4,7 @@ from twisted.internet.endpoints import serverFromString
 from twisted.internet.testing import MemoryReactor
 from twisted.trial.unittest import SynchronousTestCase
 
-from smtpforward.config.listen import listener
+from smtpforward.config.listen import bound_to, inherited_as, listener
 from smtpforward.config.settings import Settings
 
 GOOD = {
@@ -55,3 +55,32 @@ class ListenerTests(SynchronousTestCase):
         """The default of the settings class is what [::]:25 means."""
         default = (listener("[::]:25").description,)
         self.assertEqual(default, Settings.__attrs_attrs__.listen.default)
+
+
+class BoundTests(SynchronousTestCase):
+    """What a description is bound to, as the system has it."""
+
+    def test_bound(self) -> None:
+        """Address and port, or a path; nothing where it does not say."""
+        for text, bound in {
+            "tcp:25": ("0.0.0.0", 25),
+            "tcp6:port=25": ("::", 25),
+            "tcp:interface=127.0.0.1:port=25": ("127.0.0.1", 25),
+            "tcp6:25:interface=2001\\:db8\\:0\\:\\:1": ("2001:db8::1", 25),
+            "unix:/run/a\\:b.sock:mode=660": "/run/a:b.sock",
+            "systemd:domain=INET:index=0": None,
+            "ssl:465": None,
+            "tcp:25:interface=localhost": None,
+            "tcp:smtp": None,
+            "tcp:1:2:3:4": None,
+        }.items():
+            self.assertEqual(bound_to(text), bound, text)
+
+    def test_inherited(self) -> None:
+        """The index or the name that systemd's sockets are known by."""
+        for text, asked in {
+            "systemd:domain=INET:index=2": (2, None),
+            "systemd:domain=INET6:name=a.socket": (None, "a.socket"),
+            "tcp:25": None,
+        }.items():
+            self.assertEqual(inherited_as(text), asked, text)

@@ -24,9 +24,9 @@ LAYERS = (
     {"client"},
     {"answers", "routing", "limits", "learned", "dispatch"},
     {"server", "outbound"},
-    {"reload", "workers", "web"},
+    {"reload", "workers", "web", "running"},
     {"showing"},
-    {"service", "queueing"},
+    {"service", "queueing", "hosting"},
     {"commands", "worker"},
 )
 # What a part must not know, though it lies no higher.

@@ -23,6 +23,7 @@ from twisted.internet.main import CONNECTION_DONE, CONNECTION_LOST
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
+from smtpforward.net.listening import let_go
 from smtpforward.net.writethrough import (
     WriteThrough,
     WriteThroughClient,
@@ -390,16 +391,40 @@ class ReactorTests(TestCase):
         self.assertEqual(await self.finish(client, server), (b"", b""))
 
     async def test_adopted_unix_port(self) -> None:
-        """An inherited socket of another family is left to the reactor."""
+        """The path of an inherited socket is whose it was, also where nobody else accepts."""
         path = self.mktemp()[-60:].replace("/", "_")
         inherited = socket.socket(socket.AF_UNIX)
         self.addCleanup(inherited.close)
         inherited.bind(path)
+        self.addCleanup(os.unlink, path)
         inherited.listen()
         inherited.setblocking(False)
         port = self.reactor.adoptStreamPort(inherited.fileno(), socket.AF_UNIX, self.factory())
-        self.addCleanup(port.stopListening)
         self.assertIsInstance(port, unix.Port)
+        await port.stopListening()
+        with socket.socket(socket.AF_UNIX) as another:
+            another.connect(path)
+
+    async def test_let_go(self) -> None:
+        """Another process goes on with the socket: it is not shut down, and its path stays."""
+        path = self.mktemp()[-60:].replace("/", "_")
+        ports = (
+            self.reactor.listenTCP(0, self.factory(), interface="127.0.0.1"),
+            self.reactor.listenUNIX(path, self.factory(), wantPID=True),
+        )
+        kept = [socket.socket(fileno=os.dup(port.fileno())) for port in ports]
+        for port, socket_ in zip(ports, kept, strict=True):
+            self.addCleanup(socket_.close)
+            await let_go(port)
+            with socket.socket(socket_.family) as client:
+                client.connect(socket_.getsockname())
+        # Nobody has it any more: who binds it anew finds that the owner has gone.
+        kept[1].close()
+        os.unlink(f"{path}.lock")
+        os.symlink("999999999", f"{path}.lock")
+        again = self.reactor.listenUNIX(path, self.factory(), wantPID=True)
+        await again.stopListening()
+        self.assertFalse(os.path.lexists(path) or os.path.lexists(f"{path}.lock"))
 
     async def test_shared_port(self) -> None:
         """Where others accept too, one connection is taken at a time, however many have come."""

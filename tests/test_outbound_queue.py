@@ -14,7 +14,7 @@ from smtpforward.job import Delivery, Event, Job
 from smtpforward.outbound import accept
 from smtpforward.outbound.entry import Change, Filter, State
 from smtpforward.outbound.errors import StoreFullError, StoreUnavailableError
-from smtpforward.outbound.queue import OPEN_AGAIN
+from smtpforward.outbound.queue import OPEN_AGAIN, TAKE_OVER_AGAIN
 from smtpforward.outbound.unroutable import no_such_domain
 from tests.peers.wait import until
 from tests.queuesupport import BEGAN, BUSY, DONE, MESSAGE, NO_USER, QueueCase, queueing
@@ -83,6 +83,29 @@ class TakingTests(QueueCase):
         self.patch(self.queue, "delivers", False)
         self.clock.advance(OPEN_AGAIN)
         self.assertTrue(self.queue._opened)
+
+    async def test_succeeds(self) -> None:
+        """While the gateway before delivers mail is put in; once it has gone, delivered."""
+        before = self.make(queueing())
+        before.start()
+        await until(lambda: before._opened, "the one before is open")
+        self.hosts.held = []
+        self.queue = self.make(queueing(), succeeds=True)
+        self.queue.start()
+        self.assertIs((await self.put("b@example.com")).event, Event.ACCEPTED)
+        self.assertFalse(self.queue.delivers)
+        for _ in range(2):  # It asks again and again.
+            self.clock.advance(TAKE_OVER_AGAIN)
+            await until(lambda: self.queue._opening is not None, "it has asked")
+        self.assertEqual(self.queue.destinations.active, 0)
+        await before.end()
+        await before.close()
+        self.clock.advance(TAKE_OVER_AGAIN)
+        await until(lambda: self.queue.delivers, "it has taken over")
+        await until(lambda: self.hosts.jobs, "it is attempted")
+        self.hosts.let_go()
+        await self.settled()
+        self.assertEqual(self.hosts.recipients, [["b@example.com"]])
 
     async def test_store_fails(self) -> None:
         """What the store cannot take is answered by why, and nothing counts as attempted."""

@@ -83,6 +83,20 @@ class OpeningTests(OnSQLite, storesuite.StoreSuite, TestCase):
         self.assertEqual((await self.claimed(other))[0], ["1"])
         await other.close()
 
+    async def test_taken_over(self) -> None:
+        """A store that mail is put in delivers, still open, once the other has ended."""
+        store = await self.opened("a")
+        await store.add(new("1", lease=self.lease()))
+        other = await self.opened(None)
+        await other.add(new("2"))
+        await self.assertFailure(other.open("b"), StoreInUseError)
+        adding = other.add(new("3"))
+        await store.close()
+        await other.open("b")
+        await adding
+        self.assertEqual(sorted((await self.claimed(other))[0]), ["1", "2", "3"])
+        await self.assertFailure(self.make_store().open("c"), StoreInUseError)
+
     async def test_leases_are_given_back(self) -> None:
         """What the process before had is due for who delivers now; not for who looks."""
         store = await self.opened("a")

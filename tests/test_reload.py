@@ -14,7 +14,7 @@ from smtpforward.config import ConfigurationError, Settings
 from smtpforward.config.problems import Problem
 from smtpforward.config.settings import Outbound
 from smtpforward.config.stamps import stamp
-from smtpforward.reload import SETTLE, Hangup, Reloader, Stage, lasting, takes_a_restart
+from smtpforward.reload import SETTLE, OnSignal, Reloader, Stage, lasting, takes_a_restart
 from tests.support import settings
 
 BAD = Problem("/etc/x/smtp_forward.ini", 7, "port", "'many' is wrong", "a number")
@@ -79,6 +79,55 @@ class ReloaderCase(SynchronousTestCase):
         """The file changes, and the watcher says so."""
         self.file.write_text(text)
         self.watcher.touched()
+
+
+class NoticedTests(ReloaderCase):
+    """Who is told of each reading."""
+
+    def setUp(self) -> None:
+        """Someone is."""
+        ReloaderCase.setUp(self)
+        self.told: list[object] = []
+        self.reloader._noticed = self
+
+    def begun(self) -> None:
+        """See Noticed."""
+        self.told.append("begun")
+
+    def ended(self, good: bool) -> None:
+        """See Noticed."""
+        self.told.append(good)
+
+    def test_good(self) -> None:
+        """Settings that hold."""
+        self.reloader.reload()
+        self.assertEqual(self.told, ["begun"])
+        self.read()
+        self.assertEqual(self.told, ["begun", True])
+
+    def test_bad(self) -> None:
+        """Settings that are wrong, and a fault."""
+        self.reloader.reload()
+        self.readings[-1].errback(ConfigurationError([BAD], {}))
+        self.reloader.reload()
+        self.readings[-1].errback(ZeroDivisionError())
+        self.flushLoggedErrors(ZeroDivisionError)
+        self.assertEqual(self.told, ["begun", False] * 2)
+
+    def test_asked_while_reading(self) -> None:
+        """Each request has a beginning of its own, and an end after it, though nothing is read."""
+        self.reloader.reload()
+        self.reloader.reload()
+        self.assertEqual(self.told, ["begun", "begun"])
+        self.read()
+        self.clock.advance(SETTLE)
+        self.assertEqual(self.told, ["begun", "begun", True])
+
+    def test_stopped(self) -> None:
+        """Nobody is told of what does not happen."""
+        self.reloader.stopService()
+        self.reloader.reload()
+        self.assertEqual(self.told, [])
 
 
 class WhenTests(ReloaderCase):
@@ -258,14 +307,14 @@ class Threads:
         call()
 
 
-class HangupTests(SynchronousTestCase):
+class OnSignalTests(SynchronousTestCase):
     """The signal."""
 
     def test_caught(self) -> None:
         """Each SIGHUP calls, as long as the service runs; afterwards it does no harm."""
         self.addCleanup(signal.signal, signal.SIGHUP, signal.getsignal(signal.SIGHUP))
         calls: list[int] = []
-        hangup = Hangup(Threads(), lambda: calls.append(1))
+        hangup = OnSignal(Threads(), signal.SIGHUP, lambda: calls.append(1))
         hangup.startService()
         signal.raise_signal(signal.SIGHUP)
         signal.raise_signal(signal.SIGHUP)

@@ -32,6 +32,7 @@ from smtpforward.workers.messages import (
     Start,
     Stop,
     Told,
+    Up,
     Want,
 )
 from tests.support import settings
@@ -86,6 +87,7 @@ class FakeGateway(Service):
         self.observed: Deferred[Observation] = Deferred()
         self.answered: Deferred[Any] = Deferred()
         self.questions: list[Question] = []
+        self.left: Deferred[None] = Deferred()
 
     def apply(self, settings: Settings) -> None:
         """Note it."""
@@ -99,6 +101,11 @@ class FakeGateway(Service):
         """The test answers."""
         self.questions.append(question)
         return self.answered
+
+    def leave(self) -> "Deferred[None]":
+        """The test says when all have gone."""
+        self.steps.append("leave")
+        return self.left
 
     def privilegedStartService(self) -> None:
         """Note it."""
@@ -126,11 +133,9 @@ class WorkerCase(SynchronousTestCase):
         self.addCleanup(own.close)
         self.worker.begin(control.detach())
 
-    def make(
-        self, settings: Settings, endpoints: Sequence[Any], leases: Leases, number: int
-    ) -> FakeGateway:
+    def make(self, start: Start, endpoints: Sequence[Any], leases: Leases) -> FakeGateway:
         """What it runs."""
-        self.numbers.append(number)
+        self.numbers.append(start.number)
         self.made.append(FakeGateway(endpoints, leases))
         return self.made[0]
 
@@ -152,8 +157,9 @@ class WorkerCase(SynchronousTestCase):
         return found
 
     def start(self, *listeners: int) -> FakeGateway:
-        """The parent has it begin."""
+        """The parent has it begin, and hears so."""
         self.hears(Start(3, 4, settings(), listeners))
+        self.assertEqual(self.said(), [Up()])
         return self.made[0]
 
 
@@ -319,6 +325,26 @@ class EndTests(WorkerCase):
         self.hears(Stop())
         self.reactor.channel.connectionLost(Failure(ConnectionError()))
         self.assertEqual((self.reactor.stopped, self.worker.exit_code, lines), (1, 0, []))
+
+    def test_leaving(self) -> None:
+        """Where another gateway takes mail it goes when its clients have gone."""
+        gateway = self.start()
+        self.hears(Stop(leaving=True))
+        self.assertEqual((gateway.steps[-1], self.reactor.stopped), ("leave", 0))
+        gateway.left.callback(None)
+        self.assertEqual(self.reactor.stopped, 1)
+
+    def test_leaving_before_the_start(self) -> None:
+        """Where there is nothing to leave it goes at once."""
+        self.hears(Stop(leaving=True))
+        self.assertEqual(self.reactor.stopped, 1)
+
+    def test_stopped_while_leaving(self) -> None:
+        """It does not wait for clients then."""
+        self.start()
+        self.hears(Stop(leaving=True))
+        self.hears(Stop())
+        self.assertEqual(self.reactor.stopped, 1)
 
     def test_parent_gone(self) -> None:
         """The parent has been killed: the worker goes, too."""

@@ -30,6 +30,7 @@ from smtpforward.workers.messages import (
     Start,
     Stop,
     Told,
+    Up,
     Want,
 )
 from smtpforward.workers.parent import FIRST_PAUSE, KILL_TIME, LONGEST_PAUSE, STEADY, Parent
@@ -328,6 +329,56 @@ class TalkTests(ParentCase):
         self.assertEqual(self.logged()[-3:], ["one", "two", "worker 1: oops"])
         self.reactor.advance(1)
         self.assertEqual(self.first.did, ["pause", "pause", "resume", "resume"])
+
+
+class ReadyTests(ParentCase):
+    """When mail is taken."""
+
+    def test_all(self) -> None:
+        """It is when each worker has begun, one that was replaced included."""
+        ready = self.parent.ready()
+        self.first.says(Up())
+        self.first.ends(1)
+        self.reactor.advance(FIRST_PAUSE)
+        self.assertNoResult(ready)
+        self.second.says(Up())
+        self.successResultOf(ready)
+        self.reactor.processes[2].says(Up())
+
+    def test_successor(self) -> None:
+        """Its workers know that another gateway may still deliver mail."""
+        parent = Parent(self.settings, self.reactor, (), self.reactor, "x", SPARE, succeeds=True)
+        parent.startService()
+        self.reactor._begin[-1]()
+        (start,) = self.reactor.processes[-1].heard()
+        self.assertTrue(isinstance(start, Start) and start.succeeds)
+
+
+class LeaveTests(ParentCase):
+    """Another gateway takes mail on the same sockets."""
+
+    def test_left(self) -> None:
+        """All workers are asked to leave; nobody is replaced, and the end is as ever."""
+        left = self.parent.leave()
+        for process in self.reactor.processes:
+            self.assertEqual(process.heard()[-1], Stop(leaving=True))
+        self.first.ends()
+        self.assertNoResult(left)
+        self.second.ends()
+        self.successResultOf(left)
+        self.successResultOf(self.parent.stopService())
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+
+    def test_patience(self) -> None:
+        """Clients have their time, and transactions theirs; then the rest is killed as ever."""
+        left = self.parent.leave()
+        self.first.ends()
+        self.reactor.advance(PATIENCE)
+        self.assertNoResult(left)
+        self.reactor.advance(PATIENCE - SPARE)
+        self.successResultOf(left)
+        self.parent.stopService()
+        self.assertEqual(self.second.heard()[-1], Stop())
 
 
 class EndTests(ParentCase):

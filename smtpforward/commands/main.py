@@ -10,12 +10,12 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from smtpforward.commands import check, demo, hash_password, probe, route
+from smtpforward.commands import check, demo, hash_password, health, probe, route
 from smtpforward.commands.queue import command as queue
 from smtpforward.commands.settings import UnreadableSettings
 from smtpforward.version import version
 
-COMMANDS = (check, route, probe, queue, hash_password, demo)
+COMMANDS = (check, route, probe, health, queue, hash_password, demo)
 EX_USAGE = 64
 
 

@@ -21,6 +21,7 @@ KINDS = {
     "unix": ("address", "mode", "backlog", "lockfile"),
 }
 COLON = re.compile(r"(?<!\\):")
+ESCAPED = re.compile(r"\\(.)")
 HOST_PORT = re.compile(r"(?:\[(?P<v6>[^\]]*)\]|(?P<v4>[^:\[\]]*))(?::(?P<port>[0-9]+))?")
 PATTERNS = {
     "port": (re.compile(r"[0-9]{1,5}"), PORT),
@@ -94,6 +95,44 @@ def _endpoint(kind: str, text: str) -> Listener:
     if "port" not in given:
         raise ValueError(f"{kind}:PORT")
     return Listener(text, _port(given["port"]))
+
+
+def bound_to(description: str) -> tuple[str, int] | str | None:
+    """The address and port, or the path, that an endpoint is bound to; ``None``: it does not say.
+
+    As ``socket.getsockname`` has it: addresses in their shortest form.
+    """
+    kind, given = _taken_apart(description)
+    if kind == "unix":
+        return given.get("address")
+    if kind not in ("tcp", "tcp6") or not given.get("port", "").isdecimal():
+        return None
+    host = given.get("interface") or ("::" if kind == "tcp6" else "0.0.0.0")  # noqa: S104
+    try:
+        return str(ipaddress.ip_address(host)), int(given["port"])
+    except ValueError:
+        return None
+
+
+def inherited_as(description: str) -> tuple[int | None, str | None] | None:
+    """Index or name of the socket that a ``systemd:`` endpoint wants; ``None`` for other kinds."""
+    kind, given = _taken_apart(description)
+    if kind != "systemd":
+        return None
+    index = given.get("index", "")
+    return int(index) if index.isdecimal() else None, given.get("name")
+
+
+def _taken_apart(description: str) -> tuple[str, dict[str, str]]:
+    """Its kind and parameters; none of a kind that is not known."""
+    kind, *arguments = COLON.split(description)
+    if kind not in KINDS:
+        return kind, {}
+    try:
+        given = _parameters(kind, arguments)
+    except ValueError:
+        return kind, {}
+    return kind, {name: ESCAPED.sub(r"\1", value) for name, value in given.items()}
 
 
 def _parameters(kind: str, arguments: list[str]) -> dict[str, str]:

@@ -28,3 +28,13 @@ def ports(services: Iterable[IService]) -> list[Any]:
     found = [s for s in services if isinstance(s, StreamServerEndpointService)]
     waiting: list[Any] = [service._waitingForPort for service in found]
     return [deferred.result for deferred in waiting]
+
+
+def let_go(port: Any) -> Any:
+    """Listen no more in this process; one that has the socket as well goes on with it.
+
+    :return: what ``stopListening`` gives.
+    """
+    if hasattr(port, "keeps_path"):
+        port.keeps_path = True
+    return port.stopListening()

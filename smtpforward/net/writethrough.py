@@ -78,6 +78,23 @@ class WriteThroughClient(WriteThrough, tcp.Client):
 
 class _Port(tcp.Port):
     transport = WriteThroughServer
+    # Others may have the socket, and go on with it when this process closes its own.
+    _shouldShutdown = False  # noqa: N815 -- Twisted's name
+
+
+class _UnixPort(unix.Port):
+    """One whose path may outlive it.
+
+    :ivar keeps_path: another process goes on with the socket. The lock beside it is left, too: who
+        binds the path anew when both have gone finds that its owner has, and removes both.
+    """
+
+    _shouldShutdown = False  # noqa: N815 -- as above
+    keeps_path = False
+
+    def connectionLost(self, reason: Failure) -> None:
+        """See FileDescriptor."""
+        (tcp.Port if self.keeps_path else unix.Port).connectionLost(self, reason)
 
 
 class _Shared:
@@ -101,14 +118,14 @@ class _SharedPort(_Shared, _Port):
     """A TCP port of several processes."""
 
 
-class _SharedUnixPort(_Shared, unix.Port):
-    """A UNIX port of several processes.
+class _AdoptedUnixPort(_Shared, _UnixPort):
+    """A UNIX port that was bound elsewhere.
 
     Its socket is made, and its path removed, by the process that has bound it. Twisted's adopted
     ones would change the mode of the path, remove it, and shut the socket down for all.
     """
 
-    _shouldShutdown = False  # noqa: N815 -- Twisted's name
+    keeps_path = True
 
     def startListening(self: Any) -> None:
         """See IListeningPort."""
@@ -118,10 +135,6 @@ class _SharedUnixPort(_Shared, unix.Port):
         self.socket = self._preexistingSocket
         self.fileno = self.socket.fileno
         self.startReading()
-
-    def connectionLost(self, reason: Failure) -> None:
-        """See FileDescriptor."""
-        tcp.Port.connectionLost(self, reason)
 
 
 class _Connector(tcp.Connector):
@@ -151,6 +164,14 @@ class WriteThroughReactor:
         listening.startListening()
         return listening
 
+    def listenUNIX(
+        self, address: Any, factory: Any, backlog: int = 50, mode: int = 0o666, wantPID: int = 0
+    ) -> IListeningPort:
+        """See IReactorUNIX."""
+        listening = _UnixPort(address, factory, backlog, mode, self._reactor, wantPID)
+        listening.startListening()
+        return listening
+
     def connectTCP(
         self, host: str, port: int, factory: Any, timeout: float = 30, bindAddress: Any = None
     ) -> IConnector:
@@ -167,11 +188,9 @@ class WriteThroughReactor:
             listening = kind._fromListeningDescriptor(
                 self._reactor, fileDescriptor, addressFamily, factory
             )
-        elif self._shared:
-            listening = _SharedUnixPort._fromListeningDescriptor(
+        else:
+            listening = _AdoptedUnixPort._fromListeningDescriptor(
                 self._reactor, fileDescriptor, factory
             )
-        else:
-            return self._reactor.adoptStreamPort(fileDescriptor, addressFamily, factory)
         listening.startListening()
         return listening

@@ -30,13 +30,14 @@ from smtpforward.outbound import accept
 from smtpforward.outbound.attempt import NOTHING, After, Attempts
 from smtpforward.outbound.destinations import Destinations
 from smtpforward.outbound.entry import Change, Claimed, Filter, NewMessage
-from smtpforward.outbound.errors import StoreError
+from smtpforward.outbound.errors import StoreError, StoreInUseError
 from smtpforward.outbound.handover import HandedOver, Targets
 from smtpforward.outbound.leases import Leases
 from smtpforward.outbound.turns import Turns
 from smtpforward.reply import Reply
 
 OPEN_AGAIN = 5.0
+TAKE_OVER_AGAIN = 1.0
 
 
 @implementer(IDeliver)
@@ -45,6 +46,8 @@ class OutboundQueue:
 
     :param store: an :class:`smtpforward.interfaces.IQueueStore`.
     :param targets: who hands over, and who finds MX hosts, as of now.
+    :param succeeds: whether a gateway that ends may still deliver from the store: then mail is only
+        put in until it has gone.
     :ivar delivers: whether this process attempts what is queued; else it only puts mail in.
     :param counts: what is counted.
     :ivar destinations: what is being attempted, and which destinations back off.
@@ -60,12 +63,14 @@ class OutboundQueue:
         clock: Clock,
         delivers: bool = True,
         counts: Counts | None = None,
+        succeeds: bool = False,
     ) -> None:
         self.settings = settings
         self.store = store
         self.owner = uuid.uuid4().hex
         self._clock = clock
         self.delivers = delivers
+        self._succeeds = succeeds
         outbound = self._outbound()
         self.destinations = Destinations(outbound.concurrency_max, outbound.pool_concurrency_max)
         self._leases = Leases(store, self.owner, clock, lambda: self._outbound().lease)
@@ -109,9 +114,39 @@ class OutboundQueue:
         self._opening = None
         opening: Deferred[Any] = self.store.open(self.owner if self.delivers else None)
         self._beginning.add(opening)
+        if self._succeeds:
+            opening.addErrback(self._put_in_only)
         opening.addCallbacks(self._is_open, self._not_open)
         opening.addCallback(self._let_in)
         opening.addCallback(lambda _: self._beginning.discard(opening))
+
+    def _put_in_only(self, failure: Failure) -> "Deferred[Any]":
+        """The gateway before still delivers: open it for what comes."""
+        failure.trap(StoreInUseError)
+        self.delivers = False
+        opening: Deferred[Any] = self.store.open(None)
+        return opening.addCallback(lambda _: self._take_over_later())
+
+    def _take_over_later(self) -> None:
+        if not self._ending:
+            self._opening = self._clock.callLater(TAKE_OVER_AGAIN, self._take_over)
+
+    def _take_over(self) -> None:
+        self._opening = None
+        taking: Deferred[Any] = self.store.open(self.owner)
+        self._beginning.add(taking)
+        taking.addCallbacks(self._taken_over, self._not_taken_over)
+        taking.addCallback(lambda _: self._beginning.discard(taking))
+
+    def _taken_over(self, _: object) -> None:
+        self.log.info("the outbound queue: the gateway before has ended, this one delivers")
+        self.delivers = True
+        self._is_open(None)
+
+    def _not_taken_over(self, failure: Failure) -> None:
+        if not failure.check(StoreInUseError):
+            self.log.error("the outbound queue: {why}", why=failure.getErrorMessage())
+        self._take_over_later()
 
     def _is_open(self, _: object) -> None:
         self._opened = True

@@ -130,6 +130,10 @@ class GatewayFactory(smtp.SMTPFactory):
         self.draining = True
         for protocol in list(self._open):
             protocol.shut_down()
+        return self.emptied()
+
+    def emptied(self) -> Deferred[None]:
+        """Fires when all clients have gone."""
         if not self._open:
             return succeed(None)
         empty: Deferred[None] = Deferred()

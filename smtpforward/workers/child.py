@@ -38,6 +38,7 @@ from smtpforward.workers.messages import (
     Start,
     Stop,
     Told,
+    Up,
 )
 
 CONTROL = 3  # the channel's file descriptor; the listening sockets follow
@@ -59,18 +60,21 @@ class Serving(Protocol):
     def answer(self, question: Question) -> "Deferred[Any]":
         """Its answer, made of what can be pickled."""
 
+    def leave(self) -> "Deferred[None]":
+        """Accept no client; fires when those that are here have gone, or had their time."""
+
 
 class Worker:
     """What the process does.
 
-    :param make: from settings, endpoints, slots and number to the service that takes mail.
+    :param make: from the parent's message, endpoints and slots to the service that takes mail.
     :ivar exit_code: of the process.
     """
 
     log = Logger()
 
     def __init__(
-        self, reactor: Any, make: Callable[[Settings, Sequence[Any], Leases, int], Serving]
+        self, reactor: Any, make: Callable[[Start, Sequence[Any], Leases], Serving]
     ) -> None:
         self._reactor = reactor
         self._make = make
@@ -101,6 +105,8 @@ class Worker:
             self._observe(self._serving, message.number)
         elif isinstance(message, Put) and self._serving is not None:
             self._answer(self._serving, message)
+        elif isinstance(message, Stop) and message.leaving and self._serving is not None:
+            self._serving.leave().addBoth(lambda _: self.stop())
         elif isinstance(message, Stop):
             self.stop()
 
@@ -110,7 +116,7 @@ class Worker:
         self._leases = Leases(start.nodes, self._channel.say)
         try:
             endpoints = [self._adopt(descriptor) for descriptor in start.listeners]
-            service: Any = self._make(start.settings, endpoints, self._leases, start.number)
+            service: Any = self._make(start, endpoints, self._leases)
             self._facts = Facts(service.facts, self._channel.say)
             self._serving = service
             IService(service).privilegedStartService()
@@ -121,6 +127,7 @@ class Worker:
             self.stop()
             return
         self._reactor.addSystemEventTrigger("before", "shutdown", service.stopService)
+        self._channel.say(Up())
 
     def _observe(self, serving: Serving, number: int) -> None:
         seeing = serving.observe()

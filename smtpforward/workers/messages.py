@@ -20,12 +20,14 @@ class Start:
 
     :ivar number: of this worker, from 1. ``nodes``: how many there are.
     :ivar listeners: file descriptors of listening sockets.
+    :ivar succeeds: whether another gateway hands over to this one, and may still deliver mail.
     """
 
     number: int
     nodes: int
     settings: Settings = field(repr=False)
     listeners: tuple[int, ...]
+    succeeds: bool = False
 
 
 @frozen
@@ -36,8 +38,18 @@ class Apply:
 
 
 @frozen
+class Up:
+    """Worker: mail is taken."""
+
+
+@frozen
 class Stop:
-    """Parent: accept nothing more, let what is in flight end, and go."""
+    """Parent: accept nothing more, let what is in flight end, and go.
+
+    :ivar leaving: others take mail on the same sockets, so clients that are here may send more.
+    """
+
+    leaving: bool = False
 
 
 @frozen
@@ -124,4 +136,6 @@ class Said:
     answer: Any = field(repr=False)
 
 
-Message = Start | Apply | Stop | Want | Give | Grant | Cap | Scarce | Told | Ask | Seen | Put | Said
+Message = (
+    Start | Apply | Up | Stop | Want | Give | Grant | Cap | Scarce | Told | Ask | Seen | Put | Said
+)

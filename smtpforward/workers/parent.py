@@ -30,7 +30,7 @@ from twisted.python.failure import Failure
 from smtpforward.config.settings import Settings
 from smtpforward.figures import Observation
 from smtpforward.net.clock import Clock
-from smtpforward.net.listening import listening, ports
+from smtpforward.net.listening import let_go, listening, ports
 from smtpforward.questions import Question
 from smtpforward.reload import TAKES_A_RESTART, lasting, takes_a_restart
 from smtpforward.workers.book import Book
@@ -47,6 +47,7 @@ from smtpforward.workers.messages import (
     Start,
     Stop,
     Told,
+    Up,
     Want,
 )
 from smtpforward.workers.rounds import Rounds
@@ -104,9 +105,10 @@ class Process(ProcessProtocol):
 class Parent(MultiService):
     """The service of a gateway with several processes.
 
-    :param listen: endpoint descriptions.
+    :param listen: endpoints, or descriptions of some.
     :param spare: seconds that the workers have for their end, beside ``force_shutdown_timeout``.
     :param module: what each worker runs, as ``python -m``.
+    :param succeeds: whether another gateway hands over to this one.
     :ivar settings: what workers get that start from now on.
     :ivar shares: who may have how many connections to each backend.
     """
@@ -117,10 +119,11 @@ class Parent(MultiService):
         self,
         settings: Settings,
         reactor: Any,
-        listen: Sequence[str],
+        listen: Sequence[Any],
         clock: Clock,
         module: str,
         spare: float,
+        succeeds: bool = False,
     ) -> None:
         MultiService.__init__(self)
         self.settings = settings
@@ -131,10 +134,13 @@ class Parent(MultiService):
         self.clock: Any = clock
         self._command = [sys.executable, "-P", "-m", module]
         self._spare = spare
+        self._succeeds = succeeds
         self._workers: dict[int, Process] = {}
         self._pauses: dict[int, float] = {}
         self._restarts: dict[int, IDelayedCall] = {}
         self._stopping = False
+        self._up: set[int] = set()
+        self._ready: Deferred[None] = Deferred()
         self._last: Deferred[None] | None = None
         for description in listen:
             listening(description, _Unused(), reactor).setServiceParent(self)
@@ -167,6 +173,10 @@ class Parent(MultiService):
         """The listening ports, once they listen."""
         return ports(self)
 
+    def ready(self) -> "Deferred[None]":
+        """Fires when all workers have taken up their work, each for the first time."""
+        return self._ready
+
     def _start_all(self) -> None:
         for number in range(1, self.settings.nodes + 1):
             self._start(number)
@@ -183,7 +193,8 @@ class Parent(MultiService):
             return
         self._workers[number] = worker
         listeners = tuple(range(CONTROL + 1, CONTROL + 1 + len(self.ports())))
-        worker.channel.say(Start(number, self.settings.nodes, self._part, listeners))
+        start = Start(number, self.settings.nodes, self._part, listeners, self._succeeds)
+        worker.channel.say(start)
         self.log.info("worker {number}: process {pid}", number=number, pid=self.workers[number])
 
     def _spawn(self, worker: Process) -> None:
@@ -247,6 +258,10 @@ class Parent(MultiService):
             self._book.answered(worker.number, message)
         elif isinstance(message, Said):
             self._rounds.answered(worker.number, message.number, message.answer)
+        elif isinstance(message, Up):
+            self._up.add(worker.number)
+            if len(self._up) == self.settings.nodes and not self._ready.called:
+                self._ready.callback(None)
         elif isinstance(message, Told):
             for other in self._workers.values():
                 if other is not worker:
@@ -288,13 +303,27 @@ class Parent(MultiService):
         """Accept nothing more; fires when all workers have brought to an end what they had."""
         return Deferred.fromCoroutine(self._stop())
 
-    async def _stop(self) -> None:
+    def leave(self) -> "Deferred[None]":
+        """Accept nothing more where others do; fires when all workers have gone, or had their time.
+
+        Clients that are here may go on as long as transactions may at the end.
+        """
+        for port in self.ports():
+            let_go(port)
+        self._say_stop(leaving=True)
+        patience = 2 * self.settings.force_shutdown_timeout + self._spare
+        return Deferred.fromCoroutine(self._all_gone(patience)).addCallback(lambda _: None)
+
+    def _say_stop(self, leaving: bool = False) -> None:
         self._stopping = True
         for restart in self._restarts.values():
             restart.cancel()
         self._restarts.clear()
         for worker in self._workers.values():
-            worker.channel.say(Stop())
+            worker.channel.say(Stop(leaving))
+
+    async def _stop(self) -> None:
+        self._say_stop()
         await MultiService.stopService(self)
         patience = self.settings.force_shutdown_timeout + self._spare
         if not await self._all_gone(patience):

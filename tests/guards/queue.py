@@ -355,7 +355,7 @@ GUARDS = [
     ),
     _bounds("TakingTests.test_large_for_the_memory", "if self._writing and self", "if self"),
     _bounds(
-        "TakingTests.test_at_once_asks_nothing", "self._delivers and not claimed", "self._delivers"
+        "TakingTests.test_at_once_asks_nothing", "self.delivers and not claimed", "self.delivers"
     ),
     _bounds(
         "TakingTests.test_slot_of_what_cannot_be_written",

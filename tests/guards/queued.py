@@ -110,8 +110,8 @@ GUARDS = [
     Guard(
         "tests.test_outbound_queue.TakingTests.test_nothing_is_claimed",
         "smtpforward/outbound/queue.py",
-        "        if self._delivers and not claimed:\n",
-        "        if self._delivers:\n",
+        "        if self.delivers and not claimed:\n",
+        "        if self.delivers:\n",
     ),
     Guard(
         "tests.test_outbound_queue.ScheduleTests.test_put_off_meanwhile",

@@ -233,8 +233,8 @@ GUARDS = [
     _around(
         "test_wrong_settings_exit_with_78",
         SERVICE,
-        "sys.exit(EX_CONFIG)",
-        'raise usage.UsageError("wrong settings")',
+        "            print(problem, file=sys.stderr)\n        sys.exit(EX_CONFIG)",
+        '            print(problem, file=sys.stderr)\n        raise usage.UsageError("wrong")',
     ),
     _around(
         "test_haproxy_endpoints_are_not_taken",

@@ -89,7 +89,7 @@ GUARDS = [
     Guard(
         "tests.test_net_writethrough.ReactorTests.test_shared_unix_port",
         TRANSPORTS,
-        "    _shouldShutdown = False",
+        "    _shouldShutdown = False  # noqa: N815 -- as above",
         "    _unused = False",
     ),
     Guard(

@@ -33,6 +33,15 @@ PACKAGES = {
     "initdb": "postgresql",
     "postgres": "postgresql",
     "setpriv": "util-linux",
+    "systemd-analyze": "systemd",
+    "systemd-socket-activate": "systemd",
+    "systemd-sysusers": "systemd",
+    "systemd-tmpfiles": "systemd",
+    "fail2ban-client": "fail2ban",
+    "logrotate": "logrotate",
+    "man": "man-db",
+    "mandoc": "mandoc",
+    "sh": "dash",
 }
 
 # Where ``make peers`` unpacks a package that conflicts with one of the others.

@@ -77,6 +77,11 @@ class Connection:
         self._open = False
         self._ended: Deferred[None] = Deferred()
 
+    @property
+    def is_open(self) -> bool:
+        """Whether it runs operations."""
+        return self._open
+
     def start(self) -> "Deferred[None]":
         """Open the database; it may be called once."""
         started: Deferred[None] = Deferred()

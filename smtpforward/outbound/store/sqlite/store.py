@@ -35,7 +35,7 @@ from smtpforward.outbound.entry import (
 from smtpforward.outbound.store.rows import ASKED
 from smtpforward.outbound.store.sqlite import adding, changing, database, leases, looking, results
 from smtpforward.outbound.store.sqlite.bodies import Bodies, Body, of_small
-from smtpforward.outbound.store.sqlite.connection import Connection, Transaction
+from smtpforward.outbound.store.sqlite.connection import Connection, Execute, Transaction
 from smtpforward.outbound.store.sqlite.faults import explained
 from smtpforward.outbound.store.sqlite.upkeep import Tidying, Watcher
 
@@ -90,6 +90,9 @@ class SQLiteStore:
 
         :raise StoreInUseError: (from the Deferred) when another process delivers.
         """
+        if owner is not None and self._writer.is_open:
+            yield self._writer.run(lambda transaction: self._deliver(transaction.execute))
+            return
         self._renew_connections(owner)
         try:
             for each in (self._writer, self._reader, self._browser):
@@ -104,18 +107,27 @@ class SQLiteStore:
         """What opening does in the thread that writes."""
         self._bodies.make_directory()
         if owner is not None:
-            self._lock = database.Lock(f"{self._path}.lock")
+            self._take_lock()
         connection = database.make(self._path)
         try:
             if owner is not None:
-                leases.give_all_back(connection.execute, self.now())
-                self._bodies.sweep(adding.files(connection.execute), self.now())
+                self._deliver(connection.execute)
             self._version = database.data_version(connection.execute)
             self._spare = database.spare_pages(connection.execute)
         except BaseException:
             connection.close()
             raise
         return connection
+
+    def _take_lock(self) -> None:
+        if self._lock is None:
+            self._lock = database.Lock(f"{self._path}.lock")
+
+    def _deliver(self, execute: Execute) -> None:
+        """Begin as the one process that does; it may be repeated."""
+        self._take_lock()
+        leases.give_all_back(execute, self.now())
+        self._bodies.sweep(adding.files(execute), self.now())
 
     @inlineCallbacks
     def close(self) -> Any:

@@ -1,0 +1,1 @@
+"""What the process has to do with those who start and watch it: supervisor, sockets, successor."""
