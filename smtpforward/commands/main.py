@@ -12,10 +12,11 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import NoReturn
 
 from smtpforward.commands import check, demo, hash_password, probe, route
+from smtpforward.commands.completion import command as completion
 from smtpforward.commands.queue import command as queue
 from smtpforward.commands.settings import UnreadableSettings
 
-COMMANDS = (check, route, probe, queue, hash_password, demo)
+COMMANDS = (check, route, probe, queue, hash_password, demo, completion)
 EX_USAGE = 64
 
 
@@ -40,6 +41,7 @@ def parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="smtpforward", description="A mail gateway: its tools.")
     parser.add_argument("--version", action="version", version=f"%(prog)s {_version()}")
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    parser.set_defaults(whole=parser)
     for command in COMMANDS:
         command.add_parser(subparsers)
     return parser
