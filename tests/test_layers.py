@@ -17,7 +17,18 @@ PACKAGE = "smtpforward"
 
 # Lowest first. A name stands for a module, or for a folder and all in it.
 LAYERS = (
-    {"reply", "utf8", "envelope", "address", "content", "job", "interfaces", "passwords", "facts"}
+    {
+        "reply",
+        "utf8",
+        "dialogue",
+        "envelope",
+        "address",
+        "content",
+        "job",
+        "interfaces",
+        "passwords",
+        "facts",
+    }
     | {"counts", "figures"},
     {"config"},
     {"net", "record", "logs", "formats"},
