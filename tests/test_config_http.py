@@ -53,7 +53,7 @@ class HTTPTests(DirectoryCase):
         """What other hosts reach without a password gives a warning."""
         for listen in ("8026", "[::]:8026", "192.0.2.1:8026", "tcp:8026"):
             (warning,) = self.warnings(http_ini=f"listen={listen}\n")
-            self.assertIn(f"whoever reaches {listen} sees the metrics", warning)
+            self.assertIn(f"whoever reaches {listen} sees the mail that passes", warning)
         login = f"listen=8026\nuser=a\npassword={HASH}\n"
         self.assertEqual(self.warnings(http_ini=login), ())
 

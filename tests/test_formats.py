@@ -105,6 +105,7 @@ class JSONTests(FormatCase):
                 "helo": "me.example.net",
                 "protocol": "ESMTP",
                 "tls": True,
+                "tls_version": "TLSv1.3",
                 "user": "ann@example.net",
                 "from": "a@example.net",
                 "to": ["b@example.com", "c@example.com"],

@@ -49,8 +49,8 @@ GUARDS = [
     Guard(
         "tests.test_web_gathering.ReadyTests.test_backend_down",
         TARGET,
-        "self._clock.seconds() < since + DOWN_FOR",
-        "True",
+        "loss is not None and self._clock.seconds() < loss.at + DOWN_FOR",
+        "loss is not None",
     ),
     Guard(
         "tests.test_web_page.PageTests.test_asker_goes",

@@ -177,7 +177,7 @@ class HealthTests(MetricsCase):
         await self.shown()
         self.assertEqual((200, {"alive": True}), await self.health("/healthz"))
         self.assertEqual((200, {"ready": True, "reasons": []}), await self.health("/readyz"))
-        self.assertEqual(404, (await self.get("/")).code)
+        self.assertEqual(404, (await self.get("/nothing")).code)
 
     async def test_backend_down(self) -> None:
         """Without a backend it is alive and not ready, and says why."""
