@@ -231,7 +231,7 @@ class PostfixTests(FormatCase):
             [
                 "smtpd: NOQUEUE: reject: RCPT from host.example.net[192.0.2.1]: 550 5.7.1"
                 " <b@example.com>: Relay access denied; from=<a@example.net> to=<b@example.com>"
-                " proto=ESMTP helo=<me.example.net>"
+                " proto=ESMTP helo=<me.example.net> id=1F"
             ],
         )
 

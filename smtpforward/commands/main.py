@@ -14,9 +14,11 @@ from smtpforward.commands import check, demo, hash_password, probe, route
 from smtpforward.commands.completion import command as completion
 from smtpforward.commands.queue import command as queue
 from smtpforward.commands.settings import UnreadableSettings
+from smtpforward.commands.status import command as status
+from smtpforward.commands.trace import command as trace
 from smtpforward.version import version
 
-COMMANDS = (check, route, probe, queue, hash_password, demo, completion)
+COMMANDS = (check, route, probe, status, trace, queue, hash_password, demo, completion)
 EX_USAGE = 64
 
 
