@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from smtpforward.commands import check, demo, hash_password, probe, route
+from smtpforward.commands import check, demo, hash_password, probe, route, send
 from smtpforward.commands.completion import command as completion
 from smtpforward.commands.queue import command as queue
 from smtpforward.commands.settings import UnreadableSettings
@@ -18,7 +18,7 @@ from smtpforward.commands.status import command as status
 from smtpforward.commands.trace import command as trace
 from smtpforward.version import version
 
-COMMANDS = (check, route, probe, status, trace, queue, hash_password, demo, completion)
+COMMANDS = (check, route, probe, send, status, trace, queue, hash_password, demo, completion)
 EX_USAGE = 64
 
 
