@@ -19,7 +19,7 @@ from smtpforward.questions import Refused
 from smtpforward.web.events import Events
 from smtpforward.web.origin import cross_site, elsewhere
 from smtpforward.web.overview import Json, Overview, RefusedError
-from smtpforward.web.queued import STATES
+from smtpforward.web.queued import STATES, from_cursor
 
 AT_ONCE = 16
 LIMIT = 100
@@ -192,12 +192,17 @@ class _Asked:
             raise RefusedError(Refused(400, f"state is none of {', '.join(STATES)}"))
         if sender and "@" not in sender and sender.lower() not in ("<>", "postmaster"):
             raise RefusedError(Refused(400, "sender is no address, no @example.com and not <>"))
+        after = self.text("after")
+        try:
+            from_cursor(after)
+        except ValueError as error:
+            raise RefusedError(Refused(400, str(error)))
         return {
             "state": state,
             "destination": self.text("destination"),
             "sender": sender,
             "limit": self.limit(),
-            "after": self.text("after"),
+            "after": after,
         }
 
 

@@ -26,7 +26,7 @@ MIB = 1024 * 1024
 # Bytes that an entry of a usual mail takes at most, with all that only it keeps alive.
 USUAL = 4096
 USUAL_TEXT = 100  # characters of an address or a name
-USUAL_REPLY = 512  # bytes of a reply line, of a detail
+USUAL_REPLY = 256  # bytes of a reply line, of a detail
 LONGEST = 1000  # characters of one text in an entry that is not usual
 LONGEST_LIST = 16_384  # of all recipients of one
 OVERHEAD = 200  # bytes of the place in a ring

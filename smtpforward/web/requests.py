@@ -38,10 +38,13 @@ class BoundedRequest(Request):
         else:
             Request.handleContentChunk(self, data)
 
+    def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
+        """See Request."""
+        if not self._refused:
+            Request.requestReceived(self, command, path, version)
+
     def process(self) -> None:
         """See Request."""
-        if self._refused:
-            return
         for name, value in HEADERS:
             self.setHeader(name, value)
         Request.process(self)
