@@ -30,7 +30,7 @@ EXIM := exim4-daemon-heavy
 EXIM_USER := Debian-exim
 
 .PHONY: demo test load fault-matrix kill queue-kill queue-shared attack recent check guards fuzz \
-	bench-queue bench-queue-full peers clean
+	bench-queue bench-queue-full docs peers clean
 
 demo: $(VENV)/.installed
 	$(BIN)/smtpforward demo $(ARGS)
@@ -99,6 +99,10 @@ bench-queue: $(VENV)/.installed-test
 bench-queue-full: $(VENV)/.installed-test
 	$(BIN)/python -m benchmarks.queue --full --name queue-full $(ARGS)
 
+# The site of docs/, in build/site; a warning is an error.
+docs: $(VENV)/.installed-docs
+	$(BIN)/python -m sphinx -W --keep-going -b html docs build/site
+
 # The layers test is one of the unit tests.
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .
@@ -124,6 +128,10 @@ $(VENV)/.installed-test: $(VENV)/.installed
 # No wheel is no error here: the state machines need none.
 $(VENV)/.installed-fuzz: $(VENV)/.installed-test
 	$(INSTALL) --only-binary atheris -e '.[fuzz]' && touch $@ || true
+
+$(VENV)/.installed-docs: $(VENV)/.installed
+	$(INSTALL) -e '.[docs]'
+	touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed-test
 	$(INSTALL) -e '.[dev]'
