@@ -14,7 +14,7 @@ from twisted.trial.unittest import SkipTest
 from tests.peers.case import PeerTestCase
 from tests.peers.gateway import TREE
 from tests.peers.ports import free_port
-from tests.peers.require import require
+from tests.peers.require import require, unavailable
 
 DOCS = TREE / "docs"
 BLOCK = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -77,21 +77,21 @@ class StartTests(PeerTestCase):
         shutil.copytree(TREE, clone, ignore=ignored)
         backend = self.backend()
         self.addCleanup(self.end_daemon, home / "gateway.pid")
-        # What it needs comes from this Python's packages; pip fetches what builds it, as ever.
-        packages = [path for path in sys.path if path.endswith("site-packages")]
+        kept = ("PATH", "LANG", "PIP_")
         environ = {
-            **{name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ},
-            "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
+            **{name: text for name, text in os.environ.items() if name.startswith(kept)},
             "HOME": str(home),
-            "PYTHONPATH": os.pathsep.join(packages),
-            "PIP_NO_DEPS": "1",
-            "PIP_DISABLE_PIP_VERSION_CHECK": "1",
             "BACKEND_PORT": str(backend.port),
             "SMTP_PORT": str(free_port()),
             "HTTP_PORT": str(free_port()),
         }
         script = "".join(("set -euo pipefail\n", *blocks))
-        said = await run(["bash", "--norc", "-c", script], clone, environ)
+        try:
+            said = await run(["bash", "--norc", "-c", script], clone, environ)
+        except AssertionError as error:
+            if "No matching distribution" in str(error):
+                unavailable("needs a package index", {})
+            raise
         for text in ("result: ready for mail", "result: sent in", "told by: gateway", "TLS: TLSv1"):
             self.assertIn(text, said)
         first, *more = backend.messages

@@ -12,6 +12,7 @@ from smtpforward.record import printable
 
 STATUS = {"sent": GOOD, "queued": GOOD, "deferred": ODD, "bounced": BAD}
 MOST_TO = 5
+FIRST = ("gateway", "queue")
 
 
 @frozen
@@ -55,8 +56,9 @@ def lines(story: Story, colours: Colours) -> Iterator[str]:
             where = printable(entry["destination"])
             state = colours(ODD, entry["state"])
             yield f"in the queue: {id} to {where}, {state}, due {entry['due']}, {tries}: {to}"
-    sources = dict.fromkeys(source for one in story.events for source in one.sources)
-    yield colours(DIM, f"told by: {', '.join(map(printable, sources))}")
+    sources = {source for one in story.events for source in one.sources}
+    told = sorted(sources, key=lambda one: (one not in FIRST, one))
+    yield colours(DIM, f"told by: {', '.join(map(printable, told))}")
 
 
 def _words(event: Told, colours: Colours) -> str:
