@@ -152,6 +152,7 @@ class FilesTests(CommandCase):
             {"mail.log", "mail.log.1", "mail.log.2.gz", "mail.log-20261122.bz2", "mail.log.3.xz"},
             {os.path.basename(one.path) for one in found},
         )
+        self.assertEqual(5, len(found))
         for one in found:
             self.assertEqual(["one 1F\n"], list(one.holding([b"1F"])), one.path)
             self.assertLess(abs(one.written - time.time()), 3600)

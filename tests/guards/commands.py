@@ -13,8 +13,12 @@ TRACE = "tests.test_commands_trace"
 
 GUARDS = [
     # A password for another server.
-    Guard(f"{SENDING}.test_route", SEND, "port=port or first.port, credentials=None)",
-          "port=port or first.port)"),
+    Guard(
+        f"{SENDING}.test_route",
+        SEND,
+        "port=port or first.port, credentials=None)",
+        "port=port or first.port)",
+    ),
     Guard(f"{SENDING}.test_message", SEND, '    if b"\\r" in data:\n', "    if False:\n"),
     Guard(
         "tests.test_commands_status.ViewTests.test_all",
@@ -28,16 +32,28 @@ GUARDS = [
         "if passwords.is_hash(told.password):",
         "if False:",
     ),
-    Guard(f"{TRACE}.StoryTests.test_no_doubles", EVENT, "if set(self.sources) & set(other.sources) or ",
-          "if "),
-    Guard(f"{TRACE}.StoryTests.test_doubles", EVENT, "abs(self.at - other.at) > APART",
-          "self.at != other.at"),
-    Guard(f"{TRACE}.FilesTests.test_rotated", FILES, "found.setdefault(os.path.realpath(path), ",
-          "found.setdefault(name + path, "),
+    Guard(
+        f"{TRACE}.StoryTests.test_no_doubles",
+        EVENT,
+        "if set(self.sources) & set(other.sources) or ",
+        "if ",
+    ),
+    Guard(
+        f"{TRACE}.StoryTests.test_doubles",
+        EVENT,
+        "abs(self.at - other.at) > APART",
+        "self.at != other.at",
+    ),
+    Guard(
+        f"{TRACE}.FilesTests.test_rotated",
+        FILES,
+        "found.setdefault(os.path.realpath(path), ",
+        "found.setdefault(name + path, ",
+    ),
     Guard(
         "tests.integration.test_trace_command.TraceTests.test_refused",
         POSTFIX,
-        "named = f\" id={facts['id']}\" if command in ABOUT else \"\"",
+        'named = f" id={facts[\'id\']}" if command in ABOUT else ""',
         'named = ""',
     ),
-]  # fmt: skip
+]

@@ -4,7 +4,7 @@ import base64
 import json
 import re
 import smtplib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from twisted.internet.threads import deferToThread
@@ -39,7 +39,12 @@ class DebugSessionTests(PeerTestCase):
     """Who is shown, and what of it."""
 
     async def running(
-        self, named: str, *options: str, script: Script | None = None, login: str = "", **files: str
+        self,
+        named: str,
+        *options: str,
+        script: Script | None = None,
+        login: str = "",
+        files: Mapping[str, str] | None = None,
     ) -> Gateway:
         """A gateway whose ``debug_session`` is ``named``, with two routes to one backend host."""
         self.first, self.second = self.backend(script), self.backend(script)
@@ -48,7 +53,7 @@ class DebugSessionTests(PeerTestCase):
         other = f"[other.example]\nhost=127.0.0.1\nport={self.second.port}\n"
         directory["smtp_forward.ini"] += f"{login}{other}"
         more = f"debug_session={named}\n" if named else ""
-        directory = {**directory, "me": f"{ME}\n", **LOGINS, **files}
+        directory = {**directory, "me": f"{ME}\n", **LOGINS, **(files or {})}
         directory["smtp.ini"] += more
         gateway = Gateway(self.folder(), directory, port, *options)
         self.stop_later(gateway.stop)
@@ -77,7 +82,7 @@ class DebugSessionTests(PeerTestCase):
 
     async def test_client(self) -> None:
         """The dialogue of a client's connection, under TLS too; others and backends are not."""
-        gateway = await self.running("127.0.0.9", **CERTIFICATE)
+        gateway = await self.running("127.0.0.9", files=CERTIFICATE)
         await deferToThread(deliver, gateway.port)
         await deferToThread(deliver, gateway.port, "127.0.0.9", True)
         lines = await self.until_closed(gateway, "client")
@@ -121,6 +126,7 @@ class DebugSessionTests(PeerTestCase):
         await deferToThread(deliver, gateway.port, "127.0.0.9")
         await self.until_closed(gateway, "client")
         self.assertEqual([], self.dialogue(gateway, "backend"))
+        self.assertEqual(1, gateway.output().count(" debug_session: dialogues are in the log"))
         # The connection to the backend is idle now: it is not used again.
         config = Path(gateway.folder) / "config" / "smtp.ini"
         config.write_text(config.read_text() + "debug_session=default\n")
@@ -142,7 +148,7 @@ class DebugSessionTests(PeerTestCase):
         """In JSON it is by name; with workers as well."""
         for nodes in ("", "nodes=1\n"):
             gateway = await self.running(
-                "127.0.0.9,default", **{"connection.ini": f"log_format=json\n{nodes}"}
+                "127.0.0.9,default", files={"connection.ini": f"log_format=json\n{nodes}"}
             )
             await deferToThread(deliver, gateway.port, "127.0.0.9")
             await gateway.stop()

@@ -145,5 +145,4 @@ class StatusTests(CommandProcessCase):
             await until(twice, seen.decode, DEADLINE)
             self.assertIn(colour, seen.decode())
             watching.send_signal(signal.SIGINT)
-            await until(lambda w=watching: w.poll() is not None, "the end", DEADLINE)
-            self.assertEqual(0, watching.returncode)
+            self.assertEqual(0, await deferToThread(watching.wait, DEADLINE))

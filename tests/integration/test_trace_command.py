@@ -87,6 +87,12 @@ class TraceTests(CommandProcessCase):
         self.err = err
         return json.loads(out)
 
+    async def until_said(self, gateway: Gateway, *texts: str) -> None:
+        """Return once one of ``texts`` is in the log."""
+        await gateway.until(
+            lambda: any(text in gateway.output() for text in texts), f"{texts} in the log"
+        )
+
     def kinds(self, document: Any) -> list[str]:
         """What has happened, in order."""
         return [event["event"] for event in document["events"]]
@@ -96,7 +102,7 @@ class TraceTests(CommandProcessCase):
         for log_format in FORMATS:
             gateway = await self.gateway_with(log_format)
             await deferToThread(send, gateway.port, "bob@example.com")
-            await gateway.until(lambda g=gateway: "4bXc9d" in g.output(), "the message in the log")
+            await self.until_said(gateway, "4bXc9d")
             [one] = (json.loads((await self.get("/api/transactions")).body))["transactions"]
             id, log = one["id"], self.log_of(gateway)
             document = await self.traced(gateway, id, "--log", log)
@@ -134,8 +140,7 @@ class TraceTests(CommandProcessCase):
             gateway, _ = await self.queueing(log_format)
             await deferToThread(send, gateway.port, "nobody@far.example")
             await self.smart.until_taken(1)  # the bounce
-            await gateway.until(lambda g=gateway: "status=sent" in g.output()
-                                or '"sent"' in g.output(), "the bounce delivered")  # fmt: skip
+            await self.until_said(gateway, "status=sent", '"sent"')
             bounce = self.smart.messages[0].plain.decode()
             log = self.log_of(gateway)
             [original] = re.findall(r"gave\s+it\s+the\s+id\s+([0-9A-F]+)\.", bounce)
