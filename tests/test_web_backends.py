@@ -12,6 +12,7 @@ from smtpforward.web.backends import MOST, backends, of_all
 from tests.support import next_hop
 
 NAME = "backend.example.com:25"
+UNKNOWN = Standing(Health.UNKNOWN)
 
 
 class BackendsTests(SynchronousTestCase):
@@ -90,6 +91,10 @@ class BackendsTests(SynchronousTestCase):
         """No more than are worth looking at."""
         hops = [next_hop(f"b{number}.example.com") for number in range(3 * MOST)]
         self.assertEqual(len(self.told(*hops)), MOST)
+        asked: list[Any] = []
+        self.patch(self.target, "standing", lambda server: asked.append(server) or UNKNOWN)
+        self.assertEqual(len(self.told(*[self.hop] * 100_000)), 1)
+        self.assertEqual(len(asked), 1)
 
     def test_of_all(self) -> None:
         """Numbers add up, the limit is the gateway's, and the worst is told with its reason."""

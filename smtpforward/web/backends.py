@@ -11,9 +11,10 @@ from typing import Any
 
 from smtpforward.client.target import ForwardTarget, Health
 from smtpforward.counts import MX, Counts, backend_of
-from smtpforward.job import NextHop
+from smtpforward.job import NextHop, Server
 
 MOST = 200
+MOST_HOPS = 5000  # of the settings are looked at
 STATES = ("connecting", "idle", "busy", "closing", "waiting")
 STATUSES = ("sent", "deferred", "bounced")
 # Of what several pools or processes say, the first of these.
@@ -37,8 +38,13 @@ def backends(
     """
     found: dict[str, Told] = {}
     numbers = _numbers(target, counts)
-    servers = ((server, hop) for hop in hops for server in hop.servers)
+    # Many sections may share few servers.
+    seen: set[Server] = set()
+    servers = ((server, hop) for hop in islice(hops, MOST_HOPS) for server in hop.servers)
     for server, hop in servers:
+        if server in seen:
+            continue
+        seen.add(server)
         name = backend_of(str(server))
         if name not in found and len(found) >= MOST:
             break

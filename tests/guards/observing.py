@@ -7,6 +7,7 @@ JSON = "smtpforward/formats/as_json.py"
 BOOK = "smtpforward/workers/book.py"
 GATHERING = "smtpforward/web/gathering.py"
 PAGE = "smtpforward/web/page.py"
+LOGIN = "smtpforward/web/login.py"
 TARGET = "smtpforward/client/target.py"
 
 GUARDS = [
@@ -60,7 +61,7 @@ GUARDS = [
     ),
     Guard(
         "tests.integration.test_metrics.MetricsTests.test_login",
-        PAGE,
+        LOGIN,
         "if not (good and name == self._http.user.encode()):",
         "if not good:",
     ),
