@@ -372,4 +372,4 @@ class DocumentTests(FormatCase):
         reply = Reply(451, (b"4.4.1 x",))
         known |= set(attempt(State.QUEUED, reply, detail="x").facts())
         known |= {"success", "mechanism", "user", "client_ip"}
-        self.assertEqual(told, known | {"notice", "action", "about"})
+        self.assertEqual(told, known | {"notice", "action", "about", "backend", "who", "said"})
