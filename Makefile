@@ -16,7 +16,7 @@ UNIT_TESTS = $(shell find tests -name 'test_*.py' -not -path 'tests/integration/
 TESTS ?= tests
 PEERS := postfix swaks libnet-ssleay-perl openssl dovecot-core \
 	curl msmtp nmap postgresql dnsmasq-base mutt mailutils fail2ban pflogsumm prometheus \
-	systemd logrotate man-db mandoc
+	systemd logrotate man-db mandoc zsh fish
 # Where PostgreSQL's packages read whether to make and start a server of their own.
 CLUSTERS := /etc/postgresql-common/createcluster.d
 MACHINES := tests.test_fuzz_edge tests.test_fuzz_forwarding tests.test_fuzz_corpus \
@@ -30,7 +30,8 @@ EXIM := exim4-daemon-heavy
 EXIM_USER := Debian-exim
 
 .PHONY: demo test load fault-matrix kill queue-kill queue-shared attack recent check guards fuzz \
-	hotpath bench bench-full bench-scaling bench-queue bench-queue-full man peers bench-peers clean
+	hotpath bench bench-full bench-scaling bench-queue bench-queue-full docs man peers bench-peers \
+	clean
 
 demo: $(VENV)/.installed
 	$(BIN)/smtpforward demo $(ARGS)
@@ -120,6 +121,10 @@ bench-queue-full: $(VENV)/.installed-test
 man: $(VENV)/.installed
 	$(BIN)/python -m contrib.manpages build/man
 
+# The site of docs/, in build/site; a warning is an error.
+docs: $(VENV)/.installed-docs
+	$(BIN)/python -m sphinx -W --keep-going -b html docs build/site
+
 # The layers test is one of the unit tests.
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .
@@ -150,6 +155,10 @@ $(VENV)/.installed-fuzz: $(VENV)/.installed-test
 
 $(VENV)/.installed-bench: $(VENV)/.installed-test
 	$(INSTALL) -e '.[bench]'
+	touch $@
+
+$(VENV)/.installed-docs: $(VENV)/.installed
+	$(INSTALL) -e '.[docs]'
 	touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed-test

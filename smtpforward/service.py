@@ -86,6 +86,7 @@ class Options(usage.Options):
     def __init__(self) -> None:
         usage.Options.__init__(self)
         self["listen"] = []
+        self["debug_session"] = []
 
     def opt_listen(self, description: str) -> None:
         """Endpoint to listen on in place of the configured ones, such as
@@ -93,6 +94,11 @@ class Options(usage.Options):
         self["listen"].append(description)
 
     opt_l = opt_listen
+
+    def opt_debug_session(self, whose: str) -> None:
+        """Show the dialogues of a client (an address or a network) or with the backends of a route
+        (its section, or default) in the log; may be given several times."""
+        self["debug_session"].append(whose)
 
 
 class Gateway(MultiService):
@@ -128,6 +134,7 @@ class Gateway(MultiService):
         self._connector = Connector(reactor, settings.own_name, self._contexts, clock)
         self.counts = Counts()
         self.target = ForwardTarget(self._connector, clock, slots, counts=self.counts)
+        self.target.show(settings.shown_servers)
         self._learned = LearnedRefusals(clock)
         self._dispatcher = Dispatcher(self.target, self._learned, clock, counts=self.counts)
         self._most = _most_connections()
@@ -255,6 +262,7 @@ class Gateway(MultiService):
         self.settings, self._contexts = settings, contexts
         self._connector.adopt(settings.own_name, contexts)
         self.target.adopt(settings.routes.next_hops(), USES_TLS if fresh_tls else ())
+        self.target.show(settings.shown_servers)
         if self.queueing is not None:
             self.queueing.adopt(settings, USES_TLS if fresh_tls else frozenset())
         elif settings.outbound is not None:
@@ -348,8 +356,9 @@ def makeService(options: Options) -> IService:
 
     # The daemon changes its working directory later.
     directory = os.path.abspath(options["config"])
+    read = partial(load, directory, debug_session=options["debug_session"])
     try:
-        settings = load(directory)
+        settings = read()
     except ConfigurationError as error:
         for problem in error.problems:
             print(problem, file=sys.stderr)
@@ -384,7 +393,7 @@ def makeService(options: Options) -> IService:
     supervised = hosting.supervised(
         service, listening, lambda: service.settings.force_shutdown_timeout + spare, options.parent
     )
-    reloader = _keep_up_to_date(service, directory, reactor, log, supervised)
+    reloader = _keep_up_to_date(service, read, reactor, log, supervised)
     if settings.http is not None:
         showing = _show(settings.http, service, reloader, own, shown_at)
         listening.append((settings.http.listen, showing))
@@ -426,11 +435,15 @@ def _show(
 
 
 def _keep_up_to_date(
-    service: Gateway | Parent, directory: str, reactor: Any, log: TextLog, supervised: Supervised
+    service: Gateway | Parent,
+    read: Callable[[], Settings],
+    reactor: Any,
+    log: TextLog,
+    supervised: Supervised,
 ) -> Reloader:
     """Have the directory read again when it changes, and on SIGHUP."""
     reloader = Reloader(
-        partial(load, directory),
+        read,
         service.apply,
         service.settings.files,
         reactor,

@@ -22,7 +22,7 @@ FORWARD = "host=127.0.0.1\nenable_tls=false\ncheck_recipient=true\n"
 # The ; before a key that shows its default: these have none to show, or an example.
 COMMENTED = re.compile(
     r"^;(?!bind|spool_dir|forwarding|auth_|queue|key|cert|ciphers|minVersion=TLSv1.3|ca="
-    r"|bare_newline_exempt|connections|errors_per_ip|first_command|command|data"
+    r"|bare_newline_exempt|debug_session|connections|errors_per_ip|first_command|command|data"
     r"|store|temp_fail_intervals|received_header|smart_host|nameservers|listen|user|password)(?=\w+=)",
     re.MULTILINE,
 )

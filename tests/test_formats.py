@@ -232,7 +232,7 @@ class PostfixTests(FormatCase):
             [
                 "smtpd: NOQUEUE: reject: RCPT from host.example.net[192.0.2.1]: 550 5.7.1"
                 " <b@example.com>: Relay access denied; from=<a@example.net> to=<b@example.com>"
-                " proto=ESMTP helo=<me.example.net>"
+                " proto=ESMTP helo=<me.example.net> id=1F"
             ],
         )
 
@@ -372,4 +372,4 @@ class DocumentTests(FormatCase):
         reply = Reply(451, (b"4.4.1 x",))
         known |= set(attempt(State.QUEUED, reply, detail="x").facts())
         known |= {"success", "mechanism", "user", "client_ip"}
-        self.assertEqual(told, known | {"notice", "action", "about"})
+        self.assertEqual(told, known | {"notice", "action", "about", "backend", "who", "said"})

@@ -159,6 +159,7 @@ class MonotonicTests(SynchronousTestCase):
 
 # What is written down with the time of day, and ids that are to be new after a restart.
 STAMPS = {"server/received.py", "server/submission.py", "record.py", "workers/lines.py"}
+STAMPS |= {"commands/send.py", "commands/trace/files.py"}
 # How old a certificate is.
 AGES = {"config/load.py", "commands/probe.py"}
 # When queued mail is due, which outlives a restart.

@@ -25,6 +25,7 @@ from smtpforward.client.dial import Dial
 from smtpforward.client.errors import ConnectFailed, is_our_own
 from smtpforward.client.opening import Security
 from smtpforward.client.session import BackendSession
+from smtpforward.client.shown import ShownSession
 from smtpforward.facts import Fact
 from smtpforward.job import TLS, Event, NextHop, Server, Timeouts
 from smtpforward.net.clock import Clock
@@ -134,6 +135,7 @@ class Connector:
     :param own_name: this host's name as configured: a backend that greets with it is this gateway.
     :param contexts: TLS; without them a policy that demands it cannot be met.
     :ivar addresses: those that rest, of names that have several.
+    :ivar shown: the servers whose dialogues are shown in the log.
     :ivar clear: where mail goes without TLS that was merely offered.
     """
 
@@ -150,6 +152,7 @@ class Connector:
         self._clock: Clock = clock or reactor
         self._own_name = own_name
         self._contexts = contexts
+        self.shown: frozenset[Server] = frozenset()
         self.clear = ClearPlaces(self._clock)
         self.addresses = RestingAddresses(self._clock)
 
@@ -206,7 +209,10 @@ class Connector:
     def _factory(self, server: Server, purpose: Purpose, security: Security) -> BackendFactory:
         timeouts, own_name = purpose.next_hop.timeouts, self._own_name
         deadline, clock = purpose.deadline, self._clock
-        return BackendFactory(server, own_name, timeouts, deadline, clock, security)
+        factory = BackendFactory(server, own_name, timeouts, deadline, clock, security)
+        if self.shown and server in self.shown:
+            factory.protocol = ShownSession
+        return factory
 
     def _open(
         self, server: Server, purpose: Purpose, security: Security

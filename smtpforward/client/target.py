@@ -172,6 +172,17 @@ class ForwardTarget:
             if server.tls in policies:
                 pool.renew()
 
+    def show(self, servers: frozenset[Server]) -> None:
+        """Have the dialogues with ``servers`` in the log, and with no others, from now on.
+
+        A connection is shown, or not, from its beginning: those that have the other form are used
+        for no further message.
+        """
+        changed = servers ^ self.connector.shown
+        self.connector.shown = servers
+        for server in changed & self._pools.keys():
+            self._pools[server].renew()
+
     def _emptied(self, server: Server) -> None:
         self._pools.pop(server, None)
         while self._ends and not self._pools:

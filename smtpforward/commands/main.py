@@ -10,12 +10,18 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from smtpforward.commands import check, demo, hash_password, health, probe, route
+from smtpforward.commands import check, demo, hash_password, health, probe, route, send
+from smtpforward.commands.completion import command as completion
 from smtpforward.commands.queue import command as queue
 from smtpforward.commands.settings import UnreadableSettings
+from smtpforward.commands.status import command as status
+from smtpforward.commands.trace import command as trace
 from smtpforward.version import version
 
-COMMANDS = (check, route, probe, health, queue, hash_password, demo)
+COMMANDS = (
+    *(check, route, probe, send, status, trace, queue),
+    *(health, hash_password, demo, completion),
+)
 EX_USAGE = 64
 
 
@@ -40,6 +46,7 @@ def parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="smtpforward", description="A mail gateway: its tools.")
     parser.add_argument("--version", action="version", version=f"%(prog)s {version()}")
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    parser.set_defaults(whole=parser)
     for command in COMMANDS:
         command.add_parser(subparsers)
     return parser

@@ -157,6 +157,7 @@ CHECKS: dict[str, Callable[..., object]] = {
     "received_header": checks_outbound.received_header,
     "seconds": seconds,
     "secret": checks_tls.secret,
+    "sessions": checks_net.sessions,
     "spool_after": spool_after,
     "store": checks_outbound.store,
     "switch": switch,

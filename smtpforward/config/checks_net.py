@@ -13,6 +13,9 @@ HOST_PORT = re.compile(r"(?:\[([^\[\]]+)\]|([^:\[\]]+))(?::([0-9]{1,5}))?")
 POOL_REMEDY = "HOST:PORT such as mx1.example.com:25, or [2001:db8::1]:25, with commas between"
 HOSTS_REMEDY = "host names, addresses or networks, such as mx.example.com or 192.0.2.0/24"
 NETWORKS_REMEDY = "addresses and networks such as 192.0.2.7 or 2001:db8::/32, commas between"
+SESSIONS_REMEDY = (
+    "addresses and networks of clients, sections of smtp_forward.ini, or default, commas between"
+)
 HIGHEST_PORT = 65535
 
 
@@ -86,6 +89,29 @@ def _network(text: str) -> IPNetwork:
         return network(text)
     except ValueError:
         raise wrong(text, NETWORKS_REMEDY) from None
+
+
+def sessions(value: object) -> tuple[Networks, tuple[str, ...]]:
+    """Clients, and the names of routes; that there are such routes is checked later."""
+    clients: list[IPNetwork] = []
+    routes: list[str] = []
+    for text in items(value, ", \t;"):
+        try:
+            clients.append(network(text))
+        except ValueError:
+            routes.append(_route(text))
+    return Networks(clients), tuple(routes)
+
+
+def _route(text: str) -> str:
+    """The name of a section as it is compared; empty for the default route."""
+    if text.lower() == "default":
+        return ""
+    local, at, host = text.rpartition("@")
+    try:
+        return f"{local}{at}{names.domain(host)}".lower()
+    except ValueError:
+        raise wrong(text, SESSIONS_REMEDY) from None
 
 
 def hosts(value: object) -> HostSet:

@@ -2,16 +2,21 @@
 
 import os
 import tempfile
+from collections.abc import Sequence
 from typing import Any
 
+from smtpforward.config import checks_net
 from smtpforward.config.dialect import MAIN
 from smtpforward.config.listen import Listener, listener
+from smtpforward.config.networks import Networks
 from smtpforward.config.problems import Place, Report
 from smtpforward.config.reading import Reading
-from smtpforward.config.settings import ClientTimeouts, Limits, Logins
+from smtpforward.config.settings import ClientTimeouts, DebugSession, Limits, Logins, Routes
+from smtpforward.config.values import WrongValueError, near
 
 FILES = ("smtp.ini", "connection.ini")
 SUBMISSION_PORT = 587
+OPTION = "--debug-session"
 Values = dict[str, Any]
 
 
@@ -79,6 +84,40 @@ def _why_no_logins(main: Values, has_certificate: bool, logins: Logins) -> str:
             " auth_allow_plaintext is not true"
         )
     return ""
+
+
+def debug_session(
+    server: Reading, more: Sequence[str], routes: Routes | None, report: Report
+) -> DebugSession | None:
+    """Whose dialogues are shown: those that the file names, and those of the command line.
+
+    :param more: the values of ``--debug-session``.
+    :param routes: those that may be named; ``None`` where what they are is not known.
+    """
+    given: Values = server.values[MAIN]
+    place = server.places.get((MAIN, "debug_session"), Place(FILES[0]))
+    found = []
+    if given["debug_session"]:
+        found.append((place, "debug_session", given["debug_session"]))
+    if more:
+        option = Place(OPTION)
+        try:
+            found.append((option, "", checks_net.sessions(list(more))))
+        except WrongValueError as error:
+            report.add(option, None, error.message, error.remedy)
+    known = frozenset(routes.sections) | {""} if routes else None
+    clients, names = Networks(), set[str]()
+    for where, key, (networks, named) in found:
+        clients = clients.joined(networks)
+        for name in named:
+            if known is not None and name not in known:
+                remedy = f"a section of smtp_forward.ini, or default{near(name, known)}"
+                report.add(where, key or None, f"there is no section {name}", remedy)
+            names.add(name)
+    if not (clients or names):
+        return None
+    report.warn("debug_session: dialogues are in the log, with the addresses of all mail in them")
+    return DebugSession(clients, frozenset(names))
 
 
 def spool_dir(server: Reading, root: str, report: Report) -> str:

@@ -147,3 +147,34 @@ def _parameters(kind: str, arguments: list[str]) -> dict[str, str]:
             raise ValueError(f"{kind}: with {', '.join(KINDS[kind])}, each once")
         given[name] = value
     return given
+
+
+@frozen
+class Door:
+    """Where this host reaches a listener: ``path`` of a UNIX socket, else ``host`` and ``port``."""
+
+    host: str = ""
+    port: int = 0
+    path: str = ""
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return self.path or f"{host}:{self.port}"
+
+
+def door(description: str) -> Door | None:
+    """Where this host reaches the endpoint of ``description``.
+
+    ``None`` where nothing tells: port 0, and sockets that systemd hands over.
+    """
+    kind, *arguments = COLON.split(description)
+    given = {
+        name: value.replace("\\:", ":") for name, value in _parameters(kind, arguments).items()
+    }
+    if kind == "unix":
+        return Door(path=given["address"])
+    if not given.get("port", "0").strip("0"):
+        return None
+    everywhere, loopback = ("::", "::1") if kind == "tcp6" else ("0.0.0.0", "127.0.0.1")  # noqa: S104
+    host = given.get("interface") or everywhere
+    return Door(loopback if host == everywhere else host, int(given["port"]))

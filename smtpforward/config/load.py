@@ -7,7 +7,7 @@ settings.
 
 import os
 import socket
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -57,17 +57,19 @@ def load(
     *,
     hostname: Callable[[], str] = socket.getfqdn,
     now: Callable[[], datetime] = _now,
+    debug_session: Sequence[str] = (),
 ) -> Settings:
     """Read the whole directory.
 
     :param hostname: asked for this host's name when there is no ``me``.
     :param now: asked for the time, to which certificates are compared.
+    :param debug_session: more of ``debug_session``, from the command line.
     :raises ConfigurationError: with all that is wrong.
     """
     root = os.fspath(directory)
     report = Report()
     files = _read_all(root, report)
-    settings = _build(root, files, hostname, now(), report)
+    settings = _build(root, files, hostname, now(), debug_session, report)
     if settings is None or report.problems:
         problems = tuple(sorted(report.problems, key=_position))
         raise ConfigurationError(problems, report.files)
@@ -137,7 +139,12 @@ def _forward(root: str, report: Report) -> Reading | None:
 
 
 def _build(
-    root: str, files: _Files, hostname: Callable[[], str], now: datetime, report: Report
+    root: str,
+    files: _Files,
+    hostname: Callable[[], str],
+    now: datetime,
+    debug_session: Sequence[str],
+    report: Report,
 ) -> Settings | None:
     """Settings without warnings; worth something only when no problem was reported."""
     me, given = lists.read_me(os.path.join(root, "me"), hostname, report)
@@ -162,6 +169,7 @@ def _build(
     if files.forward is not None:
         path = os.path.join(root, FORWARD_FILE)
         found = routes.build(files.forward, path, me, client_tls, report)
+    built["debug_session"] = edge.debug_session(files.server, debug_session, found, report)
     path = os.path.join(root, outbound.FILE)
     queue = outbound.build(files.outbound, path, me, client_tls, found, report)
     return Settings(routes=found, outbound=queue, **built) if found else None

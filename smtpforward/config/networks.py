@@ -60,6 +60,14 @@ class Networks:
             for (version, shift), known in self._by_prefix.items()
         )
 
+    def joined(self, other: "Networks") -> "Networks":
+        """What is in one of the two."""
+        both = Networks()
+        for one in (self, other):
+            for key, known in one._by_prefix.items():
+                both._by_prefix.setdefault(key, set()).update(known)
+        return both
+
     def overlap(self, other: "Networks") -> str:
         """The narrower of two networks that share addresses, one in each set, or nothing."""
         return self._inside(other) or other._inside(self)

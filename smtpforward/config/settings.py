@@ -259,6 +259,17 @@ class HTTP:
 
 
 @frozen
+class DebugSession:
+    """Whose dialogues stand in the log.
+
+    :ivar clients: their addresses. ``routes``: sections, ``""`` for the default route.
+    """
+
+    clients: Networks = field(factory=Networks)
+    routes: frozenset[str] = frozenset()
+
+
+@frozen
 class Settings:
     """The whole configuration directory.
 
@@ -278,6 +289,7 @@ class Settings:
     :ivar outbound: the queue. ``None`` where nothing is queued: no route leads there, and there is
         no ``outbound.ini`` and no queue of the default place that may still hold mail.
     :ivar http: ``None`` where nothing is shown.
+    :ivar debug_session: whose dialogues are shown in the log; ``None``: nobody's.
     :ivar warnings: for the log and for ``check``; they do not stop the start.
     :ivar notes: for ``check`` alone: defaults that differ from those of Haraka.
     :ivar files: those that were looked at, as they were then.
@@ -304,9 +316,21 @@ class Settings:
     logins: Logins = Logins()
     outbound: Outbound | None = None
     http: HTTP | None = None
+    debug_session: DebugSession | None = None
     warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = field(default=(), eq=False)
     files: Stamps = field(factory=dict, eq=False, repr=False)
+
+    @property
+    def shown_servers(self) -> frozenset[Server]:
+        """The backends whose dialogues are shown in the log."""
+        if self.debug_session is None:
+            return frozenset()
+        routes = self.routes
+        named = (
+            routes.sections[name] if name else routes.default for name in self.debug_session.routes
+        )
+        return frozenset(server for route in named for server in route.next_hop.servers)
 
     @property
     def first_command_timeout(self) -> float:

@@ -46,6 +46,7 @@ force_shutdown_timeout = seconds(default=30)
 bare_newline = option(reject, normalize, default=reject)
 bare_newline_exempt = networks(default=None)
 auth_allow_plaintext = boolean(default=false)
+debug_session = sessions(default=None)
 spool_dir = directory(default=None)
 spool_after = spool_after(default=1048576)
 [max]

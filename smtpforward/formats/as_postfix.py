@@ -101,10 +101,12 @@ def _refused(facts: dict[str, Any]) -> Lines:
     command, reply = facts["command"], facts["reply"]
     identity = "NOQUEUE" if command in ABOUT else facts["id"]
     to = "".join(f" to=<{recipient}>" for recipient in facts["to"][:1])
+    # Behind what other tools read: the sender has been told it.
+    named = f" id={facts['id']}" if command in ABOUT else ""
     yield (
         "smtpd",
         f"{identity}: reject: {command} from {_client(facts)}: {_why(command, facts, reply)};"
-        f" from=<{facts['from']}>{to} proto={facts['protocol']} helo=<{facts['helo']}>",
+        f" from=<{facts['from']}>{to} proto={facts['protocol']} helo=<{facts['helo']}>{named}",
     )
 
 

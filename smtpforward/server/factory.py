@@ -24,6 +24,7 @@ from smtpforward.server.auth import FailedLogins, mechanisms_of, portal_of
 from smtpforward.server.conversation import Conversation
 from smtpforward.server.protocol import GatewaySMTP
 from smtpforward.server.session import GatewaySession
+from smtpforward.server.shown import shown
 from smtpforward.server.turnedaway import TurnedAway
 
 
@@ -107,7 +108,10 @@ class GatewayFactory(smtp.SMTPFactory):
             facts = {"event": "turned_away", "client_ip": ip, "reply": refusal.text}
             self.log.info("{ip} is turned away: {reply}", ip=ip, reply=refusal.text, facts=facts)
             return TurnedAway(refusal, self.settings)
-        protocol = self.protocol(self.settings, Client(ip, port), self._clock)
+        kind, debug = self.protocol, self.settings.debug_session
+        if debug is not None and ip in debug.clients:
+            kind = shown(kind)
+        protocol = kind(self.settings, Client(ip, port), self._clock)
         protocol.factory = self
         return protocol
 

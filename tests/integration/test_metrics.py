@@ -75,6 +75,13 @@ class MetricsCase(PeerTestCase):
         """The answer to a GET."""
         return await deferToThread(fetch, self.page, path, login, accept)
 
+    def in_vain(self, port: int) -> None:
+        """A message that nobody takes. For a thread."""
+        with RawClient(port) as client:
+            client.hello()
+            answer = client.transaction([b"Subject: x\r\n\r\nhello\r\n.\r\n"], "rcpt@example.com")
+        assert answer.code == 451, answer.text
+
     async def check_counted(self, gateway: Gateway) -> str:
         """Some mail is counted; the text of the metrics."""
         await deferToThread(deliver, gateway.port)
@@ -197,10 +204,3 @@ class HealthTests(MetricsCase):
         """Code and object."""
         answer = await self.get(path)
         return answer.code, json.loads(answer.body)
-
-    def in_vain(self, port: int) -> None:
-        """A message that nobody takes. For a thread."""
-        with RawClient(port) as client:
-            client.hello()
-            answer = client.transaction([b"Subject: x\r\n\r\nhello\r\n.\r\n"], "rcpt@example.com")
-        assert answer.code == 451, answer.text

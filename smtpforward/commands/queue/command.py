@@ -168,10 +168,10 @@ def run(asked: argparse.Namespace) -> int:
     output = standard()
     if outbound is None:
         return _no_queue(asked.config, output)
-    if _not_yet(outbound.store):
+    if not_yet(outbound.store):
         output.remark(f"{outbound.store}: is not there yet; the gateway makes it when it starts")
         return EX_UNAVAILABLE
-    return _in_reactor(lambda reactor: perform(outbound.store, reactor, asked, output))
+    return in_reactor(lambda reactor: perform(outbound.store, reactor, asked, output))
 
 
 def _no_queue(config: str, output: Output) -> int:
@@ -184,13 +184,13 @@ def _no_queue(config: str, output: Output) -> int:
     return directory.EX_CONFIG
 
 
-def _not_yet(address: str) -> bool:
+def not_yet(address: str) -> bool:
     """Whether a file would have to be made: it would be this user's, not the gateway's."""
     path = address.removeprefix(places.SQLITE)
     return path != address and not os.path.exists(path)
 
 
-def _in_reactor(main: Callable[[Any], Coroutine[Any, Any, int]]) -> int:
+def in_reactor(main: Callable[[Any], Coroutine[Any, Any, int]]) -> int:
     """What ``main`` gives, or that it was interrupted."""
     codes: list[int] = []
 
