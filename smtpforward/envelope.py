@@ -122,7 +122,7 @@ class Client:
     :ivar name: its verified host name, or ``unknown``.
     :ivar helo: the argument of HELO or EHLO, as received.
     :ivar protocol: ``SMTP`` or ``ESMTP``: how it said hello.
-    :ivar tls: whether the connection is encrypted.
+    :ivar tls: whether the connection is encrypted. ``tls_version``: how, once that is known.
     :ivar relaying_by: what lets it send to every domain: its network, its login; or nothing.
     :ivar user: who has logged in, or empty.
     """
@@ -135,18 +135,20 @@ class Client:
     relaying_by: str = ""
     user: str = ""
     tls: bool = False
+    tls_version: str = ""
 
     def let_in(self, by: str) -> "Client":
         """The same client, which may relay because of ``by``."""
         return Client(
-            *(self.ip, self.port, self.name, self.helo, self.protocol, by, self.user, self.tls)
+            *(self.ip, self.port, self.name, self.helo, self.protocol, by, self.user),
+            *(self.tls, self.tls_version),
         )
 
     def saying(self, helo: bytes, protocol: str) -> "Client":
         """The same client after HELO or EHLO: once a connection, so made without detours."""
         return Client(
             *(self.ip, self.port, self.name, helo, protocol),
-            *(self.relaying_by, self.user, self.tls),
+            *(self.relaying_by, self.user, self.tls, self.tls_version),
         )
 
     @property

@@ -208,6 +208,7 @@ def facts_of_client(client: Client) -> Facts:
         "helo": client.helo.decode("utf-8", "backslashreplace"),
         "protocol": client.protocol,
         "tls": client.tls,
+        "tls_version": client.tls_version or None,
         "user": client.user or None,
     }
 

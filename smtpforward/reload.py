@@ -76,6 +76,7 @@ class Reloader(Service):
     :param files: those that were looked at for the settings that hold.
     :param in_thread: calls a function in a thread; ``deferToThread`` of the reactor.
     :ivar good: how often settings were applied. ``bad``: how often they could not be.
+    :ivar problems: of the last reading, where its settings could not be applied.
     :param watcher: calls :meth:`touched`; ``None`` where files are not to be watched.
     """
 
@@ -99,6 +100,7 @@ class Reloader(Service):
         self._timer: IDelayedCall | None = None
         self.stage = Stage.STOPPED
         self.good = self.bad = 0
+        self.problems: tuple[str, ...] = ()
 
     def startService(self) -> None:
         """Begin to watch."""
@@ -151,6 +153,7 @@ class Reloader(Service):
         try:
             self._apply(settings)
             self.good += 1
+            self.problems = ()
         finally:
             self._done()
 
@@ -161,6 +164,7 @@ class Reloader(Service):
         error: ConfigurationError = failure.value  # type: ignore[assignment]
         self._files = error.files
         self.bad += 1
+        self.problems = tuple(map(str, error.problems))
         for problem in error.problems:
             self.log.error("{problem}", problem=str(problem))
         count = len(error.problems)

@@ -9,7 +9,7 @@ import gc
 import os
 import resource
 import sys
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -34,7 +34,7 @@ from smtpforward.facts import Fact
 from smtpforward.figures import Observation
 from smtpforward.formats.as_json import JSONLog
 from smtpforward.formats.as_postfix import PostfixLog
-from smtpforward.job import TLS, Server
+from smtpforward.job import TLS, NextHop, Server
 from smtpforward.learned import LearnedRefusals
 from smtpforward.limits import connections_within
 from smtpforward.logs import LogText, TextLog
@@ -45,10 +45,13 @@ from smtpforward.net.tls import ClientContexts
 from smtpforward.net.watching import Watcher
 from smtpforward.net.writethrough import WriteThroughReactor
 from smtpforward.outbound.queue import OutboundQueue
+from smtpforward.questions import Question
 from smtpforward.queueing import Queueing
 from smtpforward.record import new_id
 from smtpforward.reload import TAKES_A_RESTART, Hangup, Reloader, lasting, takes_a_restart
 from smtpforward.server.factory import GatewayFactory
+from smtpforward.version import version
+from smtpforward.web.answering import Answering
 from smtpforward.web.gathering import Gatherer
 from smtpforward.workers.parent import Parent
 
@@ -133,6 +136,15 @@ class Gateway(MultiService):
         self.queueing: Queueing | None = None
         if settings.outbound is not None:
             self._add_queueing(settings)
+        self._answering: Answering | None = None
+        if settings.http is not None:
+            self._answering = Answering(
+                *(self.counts, self.target, self._queue, self._hops, reactor)
+            )
+            self._answering.setServiceParent(self)
+
+    def _hops(self) -> Iterable[NextHop]:
+        return self.settings.routes.next_hops()
 
     def _add_queueing(self, settings: Settings) -> Queueing:
         queueing = self.queueing = Queueing(
@@ -163,11 +175,20 @@ class Gateway(MultiService):
                 self.factory,
                 self.target,
                 self._queue,
-                lambda: (s for hop in self.settings.routes.next_hops() for s in hop.servers),
+                lambda: (s for hop in self._hops() for s in hop.servers),
                 lambda: bool(self.running) and all(self.ports()),
                 self._reactor,
             )
         return self._gatherer.observe()
+
+    def answer(self, question: Question) -> "Deferred[Any]":
+        """What this process answers; only with ``http.ini``."""
+        assert self._answering is not None, "nobody asks where nothing is shown"
+        return self._answering.answer(question)
+
+    def ask(self, question: Question) -> "Deferred[list[Any]]":
+        """The answers of all processes: there is one."""
+        return self.answer(question).addCallback(lambda answer: [answer])
 
     def _queue(self) -> tuple[OutboundQueue, ForwardTarget] | None:
         queueing = self.queueing
@@ -353,7 +374,10 @@ def _show(http: HTTP, service: Gateway | Parent, reloader: Reloader, reactor: An
     # It takes packages that are needed for nothing else.
     from smtpforward.showing import Showing
 
-    showing = Showing(http, service.observe, lambda: service.settings, reloader, reactor)
+    showing = Showing(
+        *(http, service.observe, service.ask, lambda: service.settings, reloader, reactor),
+        version=version(),
+    )
     showing.setServiceParent(service)
 
 

@@ -12,51 +12,75 @@ from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThreadPool
 
-from smtpforward.config.settings import HTTP, Settings
+from smtpforward.config.settings import HTTP, ServerTLS, Settings
 from smtpforward.figures import Figures, Key, Observation
 from smtpforward.net.listening import listening
+from smtpforward.questions import Question
 from smtpforward.reload import Reloader
+from smtpforward.web.api import API
+from smtpforward.web.events import Events
+from smtpforward.web.overview import Overview, Own
 from smtpforward.web.page import site
 
 
 class Showing(MultiService):
     """The listening ports of ``http.ini``.
 
-    :param observe: what is to be seen now. ``settings``: those that hold now.
+    :param observe: what is to be seen now. ``ask``: what all processes answer to a question.
+    :param settings: those that hold now. ``version``: of this program.
     """
 
     def __init__(
         self,
         http: HTTP,
         observe: "Callable[[], Deferred[Observation]]",
+        ask: "Callable[[Question], Deferred[list[Any]]]",
         settings: Callable[[], Settings],
         reloader: Reloader,
         reactor: Any,
+        version: str,
     ) -> None:
         MultiService.__init__(self)
-        own = partial(_own, settings, reloader)
+        self._settings = settings
+        self._reloader = reloader
+        # By the settings of TLS that they were read from.
+        self._expiries: tuple[object, dict[str, float]] = (None, {})
         in_thread = partial(deferToThreadPool, reactor, reactor.getThreadPool())
-        made = site(http, observe, own, in_thread)
+        overview = Overview(observe, ask, settings, self._own, version, http.queue_changes)
+        self._events = Events(overview, reactor)
+        api = API(overview, self._events, bool(http.user), settings().me)
+        made = site(http, observe, lambda: _figures(self._own()), in_thread, api)
         for place in http.listen:
             listening(place, made, reactor).setServiceParent(self)
 
+    def stopService(self) -> "Deferred[Any]":
+        """Tell nobody any more."""
+        self._events.stop()
+        stopping: Deferred[Any] = MultiService.stopService(self)
+        return stopping
 
-def _own(settings: Callable[[], Settings], reloader: Reloader) -> Figures:
-    """What only the process knows that reads the settings."""
+    def _own(self) -> Own:
+        """What only the process knows that reads the settings."""
+        reloader, tls = self._reloader, self._settings().tls
+        if tls is not self._expiries[0]:
+            self._expiries = tls, dict(_expiries(tls))
+        return Own(reloader.good, reloader.bad, reloader.problems, self._expiries[1])
+
+
+def _figures(own: Own) -> Figures:
+    """The same for the metrics."""
     values: dict[Key, float] = {
-        ("reloads_total", ("good",)): reloader.good,
-        ("reloads_total", ("bad",)): reloader.bad,
+        ("reloads_total", ("good",)): own.good,
+        ("reloads_total", ("bad",)): own.bad,
     }
-    values.update(_expiries(settings()))
+    for name, at in own.certificates.items():
+        values["certificate_expiry_timestamp_seconds", (name,)] = at
     return Figures(values)
 
 
-def _expiries(settings: Settings) -> Iterator[tuple[Key, float]]:
+def _expiries(tls: ServerTLS | None) -> Iterator[tuple[str, float]]:
     """When each certificate expires, by the first of its names."""
-    for certificate in settings.tls.certificates if settings.tls else ():
+    for certificate in tls.certificates if tls else ():
         own = x509.load_pem_x509_certificate(certificate.chain)
         name = certificate.names[0] if certificate.names else certificate.path
-        yield (
-            ("certificate_expiry_timestamp_seconds", (name,)),
-            own.not_valid_after_utc.timestamp(),
-        )
+        yield name, own.not_valid_after_utc.timestamp()

@@ -9,11 +9,11 @@ from twisted.internet import reactor
 from twisted.trial.unittest import TestCase
 
 from smtpforward.commands import main
-from smtpforward.commands.queue import actions, command
+from smtpforward.commands.queue import command
 from smtpforward.commands.queue.output import Output
 from smtpforward.config import store
 from smtpforward.interfaces import IQueueStore
-from smtpforward.outbound import errors
+from smtpforward.outbound import errors, looking
 from smtpforward.outbound.entry import Filter
 from smtpforward.outbound.store.choice import store_at
 from tests.queuevalues import fill, put
@@ -214,7 +214,7 @@ class ListTests(StoreCase):
     async def test_pages(self) -> None:
         """However long it is, each entry is there once; a terminal gets the first thousand."""
         await self.opened()
-        self.patch(actions, "PAGE", 3)
+        self.patch(looking, "PAGE", 3)
         self.patch(command, "TERMINAL_LIMIT", 6)
         names = [f"M{number}" for number in range(8)]
         for number, name in enumerate(names):

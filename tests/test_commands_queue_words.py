@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from smtpforward.commands import main
-from smtpforward.commands.queue import as_json, as_text, header, words
+from smtpforward.commands.queue import as_text, words
 from smtpforward.envelope import Envelope, Recipient
+from smtpforward.outbound import as_json, header
 from smtpforward.outbound.entry import Attempt, RecipientResult, State
 from tests.queuevalues import NOW, address, listed, message, shown, stats
 
@@ -53,7 +54,7 @@ class WordsTests(SynchronousTestCase):
 
     def test_moments(self) -> None:
         """In UTC, to the millisecond for programs."""
-        self.assertEqual(words.moment(NOW + 0.25), "2027-01-15T08:00:00.250Z")
+        self.assertEqual(as_json.moment(NOW + 0.25), "2027-01-15T08:00:00.250Z")
         self.assertEqual(words.minute(NOW), "2027-01-15 08:00:00Z")
 
     def test_octets(self) -> None:

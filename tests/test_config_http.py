@@ -53,7 +53,7 @@ class HTTPTests(DirectoryCase):
         """What other hosts reach without a password gives a warning."""
         for listen in ("8026", "[::]:8026", "192.0.2.1:8026", "tcp:8026"):
             (warning,) = self.warnings(http_ini=f"listen={listen}\n")
-            self.assertIn(f"whoever reaches {listen} sees the metrics", warning)
+            self.assertIn(f"whoever reaches {listen} sees the mail that passes", warning)
         login = f"listen=8026\nuser=a\npassword={HASH}\n"
         self.assertEqual(self.warnings(http_ini=login), ())
 
@@ -66,6 +66,23 @@ class HTTPTests(DirectoryCase):
         (warning,) = self.warnings(http_ini="listen=127.0.0.1:1\nuser=a\npassword=secret word\n")
         self.assertIn("the password is not hashed", warning)
         self.assertNotIn("secret word", warning)
+
+    def test_queue_changes(self) -> None:
+        """Only where it says so; anyone who may is a warning."""
+        listen = "listen=127.0.0.1:1\n"
+        for text, changes in (("", False), ("queue_changes=false\n", False)):
+            found = self.http(listen + text)
+            assert found is not None
+            self.assertEqual(found.queue_changes, changes)
+        login = f"{listen}queue_changes=true\nuser=a\npassword={HASH}\n"
+        found = self.http(login)
+        assert found is not None
+        self.assertTrue(found.queue_changes)
+        self.assertEqual(self.warnings(http_ini=login), ())
+        (warning,) = self.warnings(http_ini=f"{listen}queue_changes=true\n")
+        self.assertIn("http.ini:2: whoever reaches the page may change the queue", warning)
+        [(key, line, _)] = self.wrong(f"{listen}queue_changes=perhaps\n")
+        self.assertEqual((key, line), ("queue_changes", 2))
 
     def test_half_a_login(self) -> None:
         """A name or a password alone is a problem."""

@@ -177,11 +177,13 @@ class WrongTests(ReloaderCase):
         self.assertEqual(events[0], str(BAD))
         self.assertEqual(events[1], "1 problem: the settings stay as they were")
         self.assertEqual(self.applied, [])
+        self.assertEqual(self.reloader.problems, (str(BAD),))
         self.change("three, and longer still")
         self.clock.advance(SETTLE)
         good = self.read()
         self.assertEqual(self.applied, [good])
         self.assertEqual((self.reloader.good, self.reloader.bad), (1, 1))
+        self.assertEqual(self.reloader.problems, ())
 
     def logged(self, act: Callable[[], None]) -> list[str]:
         """What is said while ``act`` runs."""

@@ -132,6 +132,7 @@ class StartTests(SynchronousTestCase):
         self.assertEqual(client.codes(SENDER, RECIPIENT, b"DATA\r\n"), [503, 503, 503])
         self.assertEqual(sessions[1].asked, [])
         self.assertEqual([one.tls for one in clients], [False, True])
+        self.assertEqual(sessions[1].client.tls_version, "TLSv1.3")
         self.assertEqual(client.codes(EHLO, SENDER), [250, 250])
         self.assertEqual(sessions[1].asked, ["reset", "helo", "mail"])
         self.assertEqual(sessions[0].asked[-1], "closed")

@@ -31,6 +31,7 @@ class PageTests(SynchronousTestCase):
             lambda: observed,
             lambda: own,
             lambda call, *args: succeed(call(*args)),
+            Resource(),
         )
         request: Any = DummyRequest([path])
         request.method = method

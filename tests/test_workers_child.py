@@ -17,10 +17,23 @@ from twisted.trial.unittest import SynchronousTestCase
 from smtpforward.config.settings import Settings
 from smtpforward.facts import Fact
 from smtpforward.figures import Figures, Observation
+from smtpforward.questions import Question
 from smtpforward.workers.channel import Channel
 from smtpforward.workers.child import Worker
 from smtpforward.workers.leases import Leases
-from smtpforward.workers.messages import Apply, Ask, Grant, Message, Seen, Start, Stop, Told, Want
+from smtpforward.workers.messages import (
+    Apply,
+    Ask,
+    Grant,
+    Message,
+    Put,
+    Said,
+    Seen,
+    Start,
+    Stop,
+    Told,
+    Want,
+)
 from tests.support import settings
 
 
@@ -71,6 +84,8 @@ class FakeGateway(Service):
         self.kept = Remembered()
         self.facts: Mapping[str, Fact] = {"kind": self.kept}
         self.observed: Deferred[Observation] = Deferred()
+        self.answered: Deferred[Any] = Deferred()
+        self.questions: list[Question] = []
 
     def apply(self, settings: Settings) -> None:
         """Note it."""
@@ -79,6 +94,11 @@ class FakeGateway(Service):
     def observe(self) -> "Deferred[Observation]":
         """The test answers."""
         return self.observed
+
+    def answer(self, question: Question) -> "Deferred[Any]":
+        """The test answers."""
+        self.questions.append(question)
+        return self.answered
 
     def privilegedStartService(self) -> None:
         """Note it."""
@@ -184,6 +204,35 @@ class ObserveTests(WorkerCase):
         gateway.observed.errback(ZeroDivisionError())
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
         self.assertEqual(self.reactor.stopped, 0)
+
+
+class AnswerTests(WorkerCase):
+    """Questions."""
+
+    def test_answered(self) -> None:
+        """Under the number of the round, as soon as it is known."""
+        gateway, question = self.start(), Question("status", {"a": 1})
+        self.said()
+        self.hears(Put(7, question))
+        self.assertEqual((self.said(), gateway.questions), ([], [question]))
+        gateway.answered.callback({"b": [2]})
+        self.assertEqual(self.said(), [Said(7, {"b": [2]})])
+
+    def test_asked_too_early(self) -> None:
+        """Before there is a gateway nobody knows."""
+        self.hears(Put(7, Question("status")))
+        self.assertEqual(self.said(), [])
+
+    def test_fault(self) -> None:
+        """It is logged, and told: nobody waits for an answer that does not come."""
+        gateway = self.start()
+        self.said()
+        self.hears(Put(7, Question("status")))
+        gateway.answered.errback(ZeroDivisionError())
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        [said] = self.said()
+        assert isinstance(said, Said)
+        self.assertEqual((said.number, said.answer.code), (7, 500))
 
 
 class BeginTests(WorkerCase):

@@ -16,6 +16,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from smtpforward.config.settings import Limits, Outbound
+from smtpforward.questions import Question
 from smtpforward.workers.lines import STDERR, STDOUT
 from smtpforward.workers.messages import (
     Apply,
@@ -23,6 +24,8 @@ from smtpforward.workers.messages import (
     Give,
     Grant,
     Message,
+    Put,
+    Said,
     Scarce,
     Start,
     Stop,
@@ -272,6 +275,25 @@ class TalkTests(ParentCase):
         self.first.says(told)
         self.assertEqual(self.second.heard(), [told])
         self.assertEqual(self.first.heard(), [])
+
+    def test_questions(self) -> None:
+        """All are asked, or one where that answers for all; who dies owes nothing."""
+        asking = self.parent.ask(Question("status"))
+        self.assertEqual(self.second.heard(), [Put(1, Question("status"))])
+        self.second.says(Said(1, "b"))
+        self.assertNoResult(asking)
+        self.first.ends(None, 9)
+        self.assertEqual(self.successResultOf(asking), ["b"])
+        of_one = Question("queue list", of_one=True)
+        asking = self.parent.ask(of_one)
+        self.assertEqual(self.second.heard(), [Put(2, of_one)])
+        self.second.says(Said(2, "c"))
+        self.assertEqual(self.successResultOf(asking), ["c"])
+
+    def test_question_of_one(self) -> None:
+        """The first one has the queue."""
+        self.parent.ask(Question("queue list", of_one=True))
+        self.assertEqual((len(self.first.heard()), self.second.heard()), (1, []))
 
     def test_slots(self) -> None:
         """Who wants slots is granted some; what one gives back the other gets."""

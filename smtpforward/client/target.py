@@ -6,6 +6,7 @@ by a fresh one, in silence; a fresh one's end is the answer. After our dot nothi
 again.
 """
 
+import enum
 from collections.abc import Callable, Container, Iterable, Sequence
 from functools import partial
 from typing import Any
@@ -33,7 +34,39 @@ STALE = frozenset({Event.DROPPED, Event.CLOSING})
 # What says nothing about the server.
 NOT_THE_SERVER = frozenset({Event.POOL_FULL, Event.FAULT})
 DOWN_FOR = 60.0  # it may be up again, and nobody has asked
+SAME_OUTAGE = 600.0  # from one failure to the next
 MOST_OUT_OF_REACH = 1000
+
+
+class Health(enum.Enum):
+    """What is known of a server."""
+
+    UP = "up"
+    RESTING = "resting"  # others are tried first, and it is probed
+    UNREACHABLE = "unreachable"  # found so of late
+    UNKNOWN = "unknown"  # no connection lives, and nobody has tried in vain of late
+
+
+@frozen
+class Standing:
+    """How a server stands.
+
+    :ivar since: clock time from which on it could not be reached, if it could not when it was last
+        wanted. ``why``: what was said then.
+    """
+
+    health: Health
+    since: float | None = None
+    why: str = ""
+
+
+@frozen
+class Loss:
+    """A server that could not be reached: last at ``at``, the first time at ``since``."""
+
+    at: float
+    since: float
+    why: str
 
 
 @frozen
@@ -76,8 +109,8 @@ class ForwardTarget:
         self._bounds: dict[Server, PoolBounds] | None = None
         self.hosts: Rests = hosts or RestingHosts(clock, self._probe)
         self.counts = counts or Counts()
-        # When each server was last found out of reach, on the clock; bounded, the oldest goes.
-        self._out_of_reach: dict[Server, float] = {}
+        # When each server was last found out of reach; bounded, the oldest goes.
+        self._out_of_reach: dict[Server, Loss] = {}
         self._life = Life.OPEN
         self._ends: list[Deferred[None]] = []
 
@@ -157,10 +190,11 @@ class ForwardTarget:
         """See :class:`smtpforward.interfaces.IDeliver`."""
         return HandOver(job, self, self._clock).start()
 
-    def lost(self, server: Server) -> None:
+    def lost(self, server: Server, why: str = "") -> None:
         """A job could not reach ``server``."""
-        self._out_of_reach.pop(server, None)
-        self._out_of_reach[server] = self._clock.seconds()
+        now, before = self._clock.seconds(), self._out_of_reach.pop(server, None)
+        since = before.since if before is not None and now < before.at + SAME_OUTAGE else now
+        self._out_of_reach[server] = Loss(now, since, why)
         if len(self._out_of_reach) > MOST_OUT_OF_REACH:
             del self._out_of_reach[next(iter(self._out_of_reach))]
 
@@ -172,12 +206,29 @@ class ForwardTarget:
 
     def is_down(self, server: Server) -> bool:
         """Whether ``server`` is known to be out of reach: it rests, or was so of late."""
+        return not self._lives(server) and (
+            self._lost_lately(server) is not None or server in self.hosts.resting
+        )
+
+    def _lives(self, server: Server) -> bool:
+        """Whether a connection to it does."""
         counts = self._pools[server].counts() if server in self._pools else {}
-        if counts.get("busy") or counts.get("idle"):
-            return False
-        since = self._out_of_reach.get(server)
-        lately = since is not None and self._clock.seconds() < since + DOWN_FOR
-        return lately or server in self.hosts.resting
+        return bool(counts.get("busy") or counts.get("idle"))
+
+    def _lost_lately(self, server: Server) -> Loss | None:
+        loss = self._out_of_reach.get(server)
+        return loss if loss is not None and self._clock.seconds() < loss.at + DOWN_FOR else None
+
+    def standing(self, server: Server) -> Standing:
+        """How ``server`` stands, as far as this process knows."""
+        if self._lives(server):
+            return Standing(Health.UP)
+        loss = self._out_of_reach.get(server)
+        about = (loss.since, loss.why) if loss is not None else ()
+        if server in self.hosts.resting:
+            return Standing(Health.RESTING, *about)
+        lately = self._lost_lately(server) is not None
+        return Standing(Health.UNREACHABLE if lately else Health.UNKNOWN, *about)
 
     def wind_down(self) -> None:
         """The edge is closing: serve what it still brings, and keep no connection idle."""
@@ -271,8 +322,8 @@ class HandOver:
         error: ConnectFailed = failure.value  # type: ignore[assignment]
         in_time = self._clock.seconds() < self._job.deadline
         if in_time and error.event not in NOT_THE_SERVER:
-            self._target.lost(self._server)
             why = error.detail.removeprefix(f"{self._server}: ")
+            self._target.lost(self._server, why)
             self._target.hosts.failed(self._server, self._job.next_hop, why)
         if in_time and self._next_server + 1 < len(self._servers):
             self._next_server += 1

@@ -8,12 +8,12 @@ arguments to the exit code. The codes are those of ``sysexits.h``: 0, 64 usage, 
 import argparse
 import sys
 from collections.abc import Sequence
-from importlib.metadata import PackageNotFoundError, version
 from typing import NoReturn
 
 from smtpforward.commands import check, demo, hash_password, probe, route
 from smtpforward.commands.queue import command as queue
 from smtpforward.commands.settings import UnreadableSettings
+from smtpforward.version import version
 
 COMMANDS = (check, route, probe, queue, hash_password, demo)
 EX_USAGE = 64
@@ -38,18 +38,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="smtpforward", description="A mail gateway: its tools.")
-    parser.add_argument("--version", action="version", version=f"%(prog)s {_version()}")
+    parser.add_argument("--version", action="version", version=f"%(prog)s {version()}")
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for command in COMMANDS:
         command.add_parser(subparsers)
     return parser
-
-
-def _version() -> str:
-    try:
-        return version("smtpforward")
-    except PackageNotFoundError:
-        return "(not installed)"
 
 
 if __name__ == "__main__":

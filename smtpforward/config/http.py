@@ -1,7 +1,7 @@
 """``http.ini`` to what is shown of the gateway over HTTP; nothing where it says no ``listen``.
 
 Rules: a name and a password are given together. What is listened on from other hosts without them
-gives a warning.
+gives a warning, and so does a queue that anyone may change.
 """
 
 import ipaddress
@@ -46,8 +46,14 @@ def build(reading: Reading, path: str, report: Report) -> HTTP | None:
         report.warn(f"{Place(path)}: the password is not hashed; smtpforward hash-password does it")
     for text, description in zip(main["listen"], descriptions, strict=True):
         if not user and not _is_local(description):
-            report.warn(f"{Place(path)}: whoever reaches {text} sees the metrics: user is not set")
-    return HTTP(descriptions, user, password)
+            report.warn(
+                f"{Place(path)}: whoever reaches {text} sees the mail that passes: user is not set"
+            )
+    changes = bool(main["queue_changes"])
+    if changes and not user:
+        place = places.get("queue_changes", Place(path))
+        report.warn(f"{place}: whoever reaches the page may change the queue: user is not set")
+    return HTTP(descriptions, user, password, changes)
 
 
 def _password(main: dict[str, Any], places: dict[str, Place], root: str, report: Report) -> str:

@@ -248,12 +248,14 @@ class HTTP:
     """``http.ini``: what is shown of the gateway.
 
     :ivar listen: Twisted endpoint descriptions.
-    :ivar user: who may see the metrics, with ``password``, or its hash; empty: everybody.
+    :ivar user: who may see it, with ``password``, or its hash; empty: everybody.
+    :ivar queue_changes: whether who may see it may change the outbound queue.
     """
 
     listen: tuple[str, ...]
     user: str = ""
     password: str = field(default="", repr=False)
+    queue_changes: bool = False
 
 
 @frozen

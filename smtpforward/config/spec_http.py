@@ -9,6 +9,7 @@ listen = listeners(default=None)
 user = login(default=None)
 password = secret(default=None)
 password_file = path(default=None)
+queue_changes = boolean(default=false)
 """,
     lacking={"main": frozenset({"docroot"})},
 )

@@ -14,12 +14,13 @@ from twisted.logger import Logger
 
 from smtpforward.config.settings import Settings
 from smtpforward.content import Content
+from smtpforward.envelope import Address
 from smtpforward.outbound.bounce import Notice, compose
 from smtpforward.outbound.entry import Claimed, Message, NewEntry, NewMessage, State
 from smtpforward.outbound.notify import Action, Report, wanted
 from smtpforward.outbound.places import of_notice, place
 from smtpforward.outbound.results import Fate
-from smtpforward.record import new_id
+from smtpforward.record import Facts, new_id
 
 ORIGIN = "this gateway"
 _log = Logger()
@@ -111,13 +112,30 @@ def _queued(
     delivery = of_notice(settings, to)
     where = str(place(settings, notice.envelope.sender, to, delivery))
     size = len(notice.content.prefix) + notice.content.size
-    _log.info("id={id}: {action} notice is id={notice}", id=message.id, notice=id,
-              action=reports[0].action.value)  # fmt: skip
+    _log.info(
+        "id={id}: {action} notice is id={notice}",
+        id=message.id,
+        notice=id,
+        action=reports[0].action.value,
+        facts=_facts(message, reports, id, to),
+    )
     return NewMessage(
         Message(id, at, notice.envelope, size, ORIGIN),
         (NewEntry(where, delivery, (0,)),),
         notice.content,
     )
+
+
+def _facts(message: Message, reports: Sequence[Report], id: str, to: Address) -> Facts:
+    """What the log has of it by name."""
+    return {
+        "event": "bounce",
+        "id": message.id,
+        "notice": id,
+        "action": reports[0].action.value,
+        "to": [str(to)],
+        "about": [str(report.recipient.address) for report in reports],
+    }
 
 
 def _composed(

@@ -29,7 +29,7 @@ from smtpforward.net.clock import Clock
 from smtpforward.outbound import accept
 from smtpforward.outbound.attempt import NOTHING, After, Attempts
 from smtpforward.outbound.destinations import Destinations
-from smtpforward.outbound.entry import Claimed, NewMessage
+from smtpforward.outbound.entry import Change, Claimed, Filter, NewMessage
 from smtpforward.outbound.errors import StoreError
 from smtpforward.outbound.handover import HandedOver, Targets
 from smtpforward.outbound.leases import Leases
@@ -181,6 +181,19 @@ class OutboundQueue:
     def idle(self) -> bool:
         """Whether nothing is being attempted or looked for."""
         return not (self._running or self._turns.busy)
+
+    def change(self, which: Filter, what: Change) -> "Deferred[int]":
+        """See :meth:`smtpforward.interfaces.IQueueStore.change`; what has become due is attempted.
+
+        The store tells nobody of what its own process has changed.
+        """
+        changing: Deferred[int] = self.store.change(which, what)
+        return changing.addCallback(self._changed)
+
+    def _changed(self, number: int) -> int:
+        if self.delivers and self._opened and not self._ending:
+            self._turns.look()
+        return number
 
     # -- taking mail
 

@@ -159,6 +159,7 @@ class Conversation(Hearing, smtp.ESMTP):
         """See IHandshakeListener."""
         version: str = self.transport.getHandle().get_protocol_version_name()
         self.factory.counts.handshakes[version] += 1
+        self._session.client = attrs.evolve(self._session.client, tls_version=version)
 
     def _start_tls(self) -> None:
         """Answer STARTTLS, and begin anew under TLS."""

@@ -25,10 +25,14 @@ STATES = ("due", "deferred", "held", "leased")
 
 
 class QueueStats:
-    """The numbers of the queue's store, as of late."""
+    """The numbers of the queue's store, as of late.
 
-    def __init__(self, clock: Clock) -> None:
+    :param most: destinations that are wanted.
+    """
+
+    def __init__(self, clock: Clock, most: int = 0) -> None:
         self._clock: Any = clock
+        self._most = most
         self._stats: Stats | None = None
         self._asked: float | None = None
         self._asking: Deferred[None] | None = None
@@ -46,8 +50,12 @@ class QueueStats:
         self._asking.addCallback(lambda _: self._answered(waiting, timer))
         return waiting
 
+    def forget(self) -> None:
+        """Something has changed: ask anew when somebody wants to know."""
+        self._asked = None
+
     def _ask(self, queue: OutboundQueue) -> None:
-        asking: Deferred[Any] = queue.store.stats(0)
+        asking: Deferred[Any] = queue.store.stats(self._most)
         done: Deferred[None] = Deferred()
         self._asking = done
         asking.addCallbacks(self._told, self._not_told).addBoth(self._ended, done)

@@ -1,8 +1,8 @@
-"""The HTTP side: ``/metrics``, ``/healthz`` and ``/readyz``.
+"""The HTTP side: ``/metrics``, ``/healthz`` and ``/readyz``, beside the page and its API.
 
 What is asked for is made in the reactor's thread, from values that are at hand, or of which one is
-waited for a moment. A login, where the settings ask for one, is for the metrics: the other two are
-for supervisors that have none, and tell no secret. Failure policy: what is not foreseen is a 500,
+waited for a moment. A login, where the settings ask for one, is for all but health: that is for
+supervisors that have none, and tells no secret. Failure policy: what is not foreseen is a 500,
 with its traceback in the log; no mail hears of it.
 """
 
@@ -12,28 +12,22 @@ from typing import Any
 
 from prometheus_client import ProcessCollector
 from prometheus_client.registry import Collector
-from twisted.cred.checkers import ICredentialsChecker
-from twisted.cred.credentials import IUsernamePassword
-from twisted.cred.error import UnauthorizedLogin
-from twisted.cred.portal import IRealm, Portal
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from twisted.web.guard import BasicCredentialFactory, HTTPAuthSessionWrapper
 from twisted.web.http import INTERNAL_SERVER_ERROR, SERVICE_UNAVAILABLE
-from twisted.web.resource import IResource, Resource
+from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request, Site
-from zope.interface import implementer
 
-from smtpforward import passwords
 from smtpforward.config.settings import HTTP
 from smtpforward.figures import Figures, Observation, together
+from smtpforward.web.login import InThread, behind_login
 from smtpforward.web.metrics import exposed
+from smtpforward.web.requests import BoundedRequest
+from smtpforward.web.static import INDEX, File, folder
 
 Observe = Callable[[], "Deferred[Observation]"]
-InThread = Callable[..., "Deferred[Any]"]
 TIMEOUT = 60
-REALM = b"smtpforward"
 
 
 class _Page(Resource):
@@ -118,41 +112,6 @@ def _json(value: object) -> tuple[bytes, str]:
     return json.dumps(value).encode("ascii") + b"\n", "application/json"
 
 
-@implementer(ICredentialsChecker)
-class _OneUser:
-    """The user of ``http.ini``."""
-
-    credentialInterfaces = (IUsernamePassword,)
-
-    def __init__(self, http: HTTP, in_thread: InThread) -> None:
-        self._http = http
-        self._in_thread = in_thread
-
-    def requestAvatarId(self, credentials: Any) -> "Deferred[bytes | tuple[()]]":
-        """See ICredentialsChecker; as slow for another name as for a wrong password."""
-        checking = self._in_thread(passwords.verify, self._http.password, credentials.password)
-        return checking.addCallback(self._decide, credentials.username)
-
-    def _decide(self, good: bool, name: bytes) -> bytes:
-        if not (good and name == self._http.user.encode()):
-            raise UnauthorizedLogin
-        return name
-
-
-@implementer(IRealm)
-class _Realm:
-    """Whoever has logged in sees the one resource."""
-
-    def __init__(self, resource: Resource) -> None:
-        self._resource = resource
-
-    def requestAvatar(self, avatarId: Any, mind: Any, *interfaces: Any) -> Any:
-        """See IRealm."""
-        if IResource not in interfaces:
-            raise NotImplementedError("this realm gives IResource only")
-        return IResource, self._resource, lambda: None
-
-
 class QuietSite(Site):
     """A site that does not log each request."""
 
@@ -163,22 +122,23 @@ class QuietSite(Site):
 
 
 def site(
-    http: HTTP, observe: Observe, own: Callable[[], Figures], in_thread: InThread
+    http: HTTP, observe: Observe, own: Callable[[], Figures], in_thread: InThread, api: Resource
 ) -> QuietSite:
     """The whole site.
 
     :param in_thread: calls a function in a thread: a password that is hashed takes its time.
+    :param api: what stands under ``/api``.
     """
     root = Resource()
-    metrics: Resource = Metrics(observe, own)
-    if http.user:
-        portal = Portal(_Realm(metrics), [_OneUser(http, in_thread)])
-        factories = [BasicCredentialFactory(REALM)]
-        root.putChild(b"metrics", HTTPAuthSessionWrapper(portal, factories))
-    else:
-        root.putChild(b"metrics", metrics)
+    for name, resource in {
+        b"": File(INDEX),
+        b"static": folder(),
+        b"api": api,
+        b"metrics": Metrics(observe, own),
+    }.items():
+        root.putChild(name, behind_login(resource, http, in_thread))
     root.putChild(b"healthz", Alive())
     root.putChild(b"readyz", Ready(observe))
-    made = QuietSite(root, timeout=TIMEOUT)
+    made = QuietSite(root, requestFactory=BoundedRequest, timeout=TIMEOUT)
     made.displayTracebacks = False
     return made

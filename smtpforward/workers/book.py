@@ -5,7 +5,6 @@ have ended are kept, so that the gateway's own never fall; what a worker counted
 answer goes with it.
 """
 
-import itertools
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -13,19 +12,11 @@ from twisted.internet.defer import Deferred
 
 from smtpforward.figures import Figures, Observation, together
 from smtpforward.workers.messages import Ask, Seen
+from smtpforward.workers.rounds import Rounds
 
 PATIENCE = 2.0
 COUNTER = "_total"
 NONE_READY = "no worker process is there"
-
-
-class _Question:
-    """One that is open: who has not answered, and who wants to know."""
-
-    def __init__(self, owed: set[int], wanted: "Deferred[None]", timer: Any) -> None:
-        self.owed = owed
-        self.wanted = wanted
-        self.timer = timer
 
 
 class Book:
@@ -34,57 +25,31 @@ class Book:
     :param say: sends a message to a worker, by number.
     """
 
-    def __init__(self, say: Callable[[int, Ask], None], clock: Any) -> None:
-        self._say = say
-        self._clock = clock
-        self._numbers = itertools.count(1)
-        self._questions: dict[int, _Question] = {}
+    def __init__(self, say: Callable[[int, Any], None], clock: Any) -> None:
+        self._rounds = Rounds(say, clock)
         self._latest: dict[int, Observation] = {}
         self._ended = Figures()
 
     def ask(self, workers: Iterable[int]) -> "Deferred[Observation]":
         """What is to be seen of all of them."""
-        number, owed = next(self._numbers), set(workers)
-        wanted: Deferred[None] = Deferred()
-        timer = self._clock.callLater(PATIENCE, self._close, number)
-        self._questions[number] = _Question(set(owed), wanted, timer)
-        seen = wanted.addCallback(lambda _: self._all())
-        for worker in owed:
-            self._say(worker, Ask(number))
-        self._settle()
-        return seen
+        asking: Deferred[Any] = self._rounds.ask(workers, Ask, PATIENCE)
+        return asking.addCallback(lambda _: self._all())
 
     def answered(self, worker: int, seen: Seen) -> None:
         """A worker has."""
         self._latest[worker] = seen.observation
-        question = self._questions.get(seen.number)
-        if question is not None:
-            question.owed.discard(worker)
-            self._settle()
+        self._rounds.answered(worker, seen.number, seen)
 
     def gone(self, worker: int) -> None:
         """A worker has ended."""
         latest = self._latest.pop(worker, None)
         if latest is not None:
             self._ended = together([self._ended, _lasting(latest.figures)])
-        for question in self._questions.values():
-            question.owed.discard(worker)
-        self._settle()
+        self._rounds.gone(worker)
 
     def stop(self) -> None:
         """Wait for nothing more."""
-        for number in list(self._questions):
-            self._close(number)
-
-    def _settle(self) -> None:
-        for number in [n for n, question in self._questions.items() if not question.owed]:
-            self._close(number)
-
-    def _close(self, number: int) -> None:
-        question = self._questions.pop(number)
-        if question.timer.active():
-            question.timer.cancel()
-        question.wanted.callback(None)
+        self._rounds.stop()
 
     def _all(self) -> Observation:
         """Ready where one is; else all the reasons."""

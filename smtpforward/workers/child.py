@@ -16,10 +16,12 @@ from twisted.application.service import IService
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import AdoptedStreamServerEndpoint
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from smtpforward.config.settings import Settings
 from smtpforward.facts import Fact
 from smtpforward.figures import Observation
+from smtpforward.questions import Question, Refused
 from smtpforward.workers.channel import Channel, factory_of
 from smtpforward.workers.facts import Facts
 from smtpforward.workers.leases import Leases
@@ -29,6 +31,8 @@ from smtpforward.workers.messages import (
     Cap,
     Grant,
     Message,
+    Put,
+    Said,
     Scarce,
     Seen,
     Start,
@@ -51,6 +55,9 @@ class Serving(Protocol):
 
     def observe(self) -> "Deferred[Observation]":
         """What is to be seen of it."""
+
+    def answer(self, question: Question) -> "Deferred[Any]":
+        """Its answer, made of what can be pickled."""
 
 
 class Worker:
@@ -92,6 +99,8 @@ class Worker:
             self._reactor.callLater(0, self._apply, message.settings)
         elif isinstance(message, Ask) and self._serving is not None:
             self._observe(self._serving, message.number)
+        elif isinstance(message, Put) and self._serving is not None:
+            self._answer(self._serving, message)
         elif isinstance(message, Stop):
             self.stop()
 
@@ -117,6 +126,15 @@ class Worker:
         seeing = serving.observe()
         seeing.addCallback(lambda seen: self._channel.say(Seen(number, seen)))
         seeing.addErrback(lambda failure: self.log.failure("nothing can be seen", failure))
+
+    def _answer(self, serving: Serving, put: Put) -> None:
+        answering = serving.answer(put.question)
+        answering.addErrback(self._no_answer, put.question.kind)
+        answering.addCallback(lambda answer: self._channel.say(Said(put.number, answer)))
+
+    def _no_answer(self, failure: Failure, kind: str) -> Refused:
+        self.log.failure("a fault while answering: {kind}", failure, kind=kind)
+        return Refused(500, "a fault of the gateway's own")
 
     def _apply(self, settings: Settings) -> None:
         if self._serving is not None and not self._stopping:

@@ -11,6 +11,7 @@ from attrs import field, frozen
 
 from smtpforward.config.settings import Settings
 from smtpforward.figures import Observation
+from smtpforward.questions import Question
 
 
 @frozen
@@ -107,4 +108,20 @@ class Seen:
     observation: Observation = field(repr=False)
 
 
-Message = Start | Apply | Stop | Want | Give | Grant | Cap | Scarce | Told | Ask | Seen
+@frozen
+class Put:
+    """Parent: a question to you. ``number``: of its round."""
+
+    number: int
+    question: Question
+
+
+@frozen
+class Said:
+    """Worker: the answer to the question of that round."""
+
+    number: int
+    answer: Any = field(repr=False)
+
+
+Message = Start | Apply | Stop | Want | Give | Grant | Cap | Scarce | Told | Ask | Seen | Put | Said

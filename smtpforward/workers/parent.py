@@ -31,12 +31,25 @@ from smtpforward.config.settings import Settings
 from smtpforward.figures import Observation
 from smtpforward.net.clock import Clock
 from smtpforward.net.listening import listening, ports
+from smtpforward.questions import Question
 from smtpforward.reload import TAKES_A_RESTART, lasting, takes_a_restart
 from smtpforward.workers.book import Book
 from smtpforward.workers.channel import Channel, factory_of
 from smtpforward.workers.child import CONTROL
 from smtpforward.workers.lines import STDERR, STDOUT, RecordReader
-from smtpforward.workers.messages import Apply, Give, Message, Seen, Start, Stop, Told, Want
+from smtpforward.workers.messages import (
+    Apply,
+    Give,
+    Message,
+    Put,
+    Said,
+    Seen,
+    Start,
+    Stop,
+    Told,
+    Want,
+)
+from smtpforward.workers.rounds import Rounds
 from smtpforward.workers.shares import Shares
 
 FIRST_PAUSE = 1.0
@@ -113,6 +126,7 @@ class Parent(MultiService):
         self.settings = settings
         self.shares = Shares(settings.nodes, self._say, clock)
         self._book = Book(self._say, clock)
+        self._rounds = Rounds(self._say, clock)
         self._reactor = reactor
         self.clock: Any = clock
         self._command = [sys.executable, "-P", "-m", module]
@@ -216,12 +230,23 @@ class Parent(MultiService):
         """What is to be seen of all workers, as of one gateway."""
         return self._book.ask(self._workers.keys())
 
+    def ask(self, question: Question) -> "Deferred[list[Any]]":
+        """The answers of the workers; of one of them, the first, where it answers for all."""
+        workers = sorted(self._workers)
+        asked = workers[:1] if question.of_one else workers
+        asking: Deferred[Any] = self._rounds.ask(
+            asked, lambda number: Put(number, question), question.patience
+        )
+        return asking.addCallback(lambda answers: list(answers.values()))
+
     def received(self, worker: Process, message: Message) -> None:
         """A message of a worker that lives."""
         if isinstance(message, Want | Give):
             self.shares.received(worker.number, message)
         elif isinstance(message, Seen):
             self._book.answered(worker.number, message)
+        elif isinstance(message, Said):
+            self._rounds.answered(worker.number, message.number, message.answer)
         elif isinstance(message, Told):
             for other in self._workers.values():
                 if other is not worker:
@@ -238,6 +263,7 @@ class Parent(MultiService):
         del self._workers[number]
         self.shares.gone(number)
         self._book.gone(number)
+        self._rounds.gone(number)
         if not self._stopping:
             self._start_later(worker, f"has ended ({_how(reason)})")
         elif not self._workers and self._last is not None and not self._last.called:
@@ -278,6 +304,7 @@ class Parent(MultiService):
             await self._all_gone(KILL_TIME)
         self.shares.stop()
         self._book.stop()
+        self._rounds.stop()
 
     async def _all_gone(self, seconds: float) -> bool:
         """Whether no worker is left within that time."""

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from tests.guards import (
     Guard,
+    api,
     bounces,
     chunks,
     client,
@@ -106,6 +107,7 @@ def _check_share(copy: Copy, guards: Sequence[Guard]) -> list[str]:
 def main(words: Sequence[str]) -> int:
     """Check, say what is wrong, and give the exit status."""
     known = [
+        *api.GUARDS,
         *bounces.GUARDS,
         *chunks.GUARDS,
         *client.GUARDS,

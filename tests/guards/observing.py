@@ -7,6 +7,7 @@ JSON = "smtpforward/formats/as_json.py"
 BOOK = "smtpforward/workers/book.py"
 GATHERING = "smtpforward/web/gathering.py"
 PAGE = "smtpforward/web/page.py"
+LOGIN = "smtpforward/web/login.py"
 TARGET = "smtpforward/client/target.py"
 
 GUARDS = [
@@ -49,8 +50,8 @@ GUARDS = [
     Guard(
         "tests.test_web_gathering.ReadyTests.test_backend_down",
         TARGET,
-        "self._clock.seconds() < since + DOWN_FOR",
-        "True",
+        "loss is not None and self._clock.seconds() < loss.at + DOWN_FOR",
+        "loss is not None",
     ),
     Guard(
         "tests.test_web_page.PageTests.test_asker_goes",
@@ -60,7 +61,7 @@ GUARDS = [
     ),
     Guard(
         "tests.integration.test_metrics.MetricsTests.test_login",
-        PAGE,
+        LOGIN,
         "if not (good and name == self._http.user.encode()):",
         "if not good:",
     ),

@@ -5,8 +5,9 @@ from tests.guards import Guard
 COMMAND = "smtpforward/commands/queue/command.py"
 ACTIONS = "smtpforward/commands/queue/actions.py"
 TEXT = "smtpforward/commands/queue/as_text.py"
-JSON = "smtpforward/commands/queue/as_json.py"
-HEADER = "smtpforward/commands/queue/header.py"
+JSON = "smtpforward/outbound/as_json.py"
+LOOKING = "smtpforward/outbound/looking.py"
+HEADER = "smtpforward/outbound/header.py"
 OUTPUT = "smtpforward/commands/queue/output.py"
 TESTS = "tests.test_commands_queue"
 WORDS = "tests.test_commands_queue_words"
@@ -91,7 +92,7 @@ GUARDS = [
     ),
     Guard(
         f"{TESTS}.ListTests.test_pages",
-        ACTIONS,
+        LOOKING,
         "        after = page[-1]\n",
         "        after = page[0]\n",
     ),

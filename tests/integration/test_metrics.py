@@ -32,13 +32,15 @@ class Answer(NamedTuple):
     body: str
 
 
-def fetch(port: int, path: str, login: str = "", accept: str = "") -> Answer:
+def fetch(port: int, path: str, login: str = "", accept: str = "", host: str = "") -> Answer:
     """The answer to a GET. For a thread."""
     asked = urllib.request.Request(f"http://127.0.0.1:{port}{path}")
     if login:
         asked.add_header("Authorization", f"Basic {base64.b64encode(login.encode()).decode()}")
     if accept:
         asked.add_header("Accept", accept)
+    if host:
+        asked.add_header("Host", host)
     try:
         with urllib.request.urlopen(asked, timeout=10.0) as answer:
             return Answer(answer.status, answer.read().decode())
@@ -177,7 +179,7 @@ class HealthTests(MetricsCase):
         await self.shown()
         self.assertEqual((200, {"alive": True}), await self.health("/healthz"))
         self.assertEqual((200, {"ready": True, "reasons": []}), await self.health("/readyz"))
-        self.assertEqual(404, (await self.get("/")).code)
+        self.assertEqual(404, (await self.get("/nothing")).code)
 
     async def test_backend_down(self) -> None:
         """Without a backend it is alive and not ready, and says why."""

@@ -4,23 +4,23 @@ Failure policy: an error of the store ends the command. What was asked for by id
 is said, the rest is done all the same, and the exit code is 66.
 """
 
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
 
 from attrs import frozen
 
-from smtpforward.commands.queue import as_json, as_text
-from smtpforward.commands.queue.header import decoded, header, lines
+from smtpforward.commands.queue import as_text
 from smtpforward.commands.queue.output import Output
 from smtpforward.commands.queue.words import counted
 from smtpforward.content import Content
 from smtpforward.interfaces import IQueueStore
+from smtpforward.outbound import as_json
 from smtpforward.outbound.entry import Change, Filter, Listed, Shown
+from smtpforward.outbound.header import header, lines
+from smtpforward.outbound.looking import found, pages
 
 EX_OK = 0
 EX_NOT_CONFIRMED = 1
 EX_NOINPUT = 66
-PAGE = 500
 _DONE = {
     Change.RETRY: "made due",
     Change.HOLD: "put on hold",
@@ -35,18 +35,6 @@ class Form:
 
     json: bool = False
     verbose: bool = False
-
-
-async def pages(store: IQueueStore, which: Filter) -> AsyncIterator[Sequence[Listed]]:
-    """All entries of ``which``, the oldest message first, in pages that are not empty."""
-    after: Listed | None = None
-    while True:
-        page: Sequence[Listed] = await store.listed(which, PAGE, after)
-        if page:
-            yield page
-        if len(page) < PAGE:
-            return
-        after = page[-1]
 
 
 async def list_entries(
@@ -90,15 +78,15 @@ async def show(
     """All about some messages."""
     documents, missing = [], 0
     for number, id in enumerate(ids):
-        message: Shown | None = await store.shown(id)
-        content = await _content(store, id) if message is not None else None
-        if message is None or content is None:
+        kept = await found(store, id)
+        if kept is None:
             output.remark(_missing(id))
             missing += 1
             continue
+        message, content = kept
         try:
             if form.json:
-                documents.append(_document(message, content, with_body, store.now()))
+                documents.append(as_json.document(message, content, store.now(), with_body))
             else:
                 output.say([""] if number > missing else ())
                 _say_message(message, content, with_body, store.now(), output)
@@ -107,21 +95,6 @@ async def show(
     if form.json:
         output.say([as_json.dumped(documents)])
     return EX_NOINPUT if missing else EX_OK
-
-
-async def _content(store: IQueueStore, id: str) -> Content | None:
-    """The content of a message; ``None`` when it has just left the queue."""
-    try:
-        content: Content = await store.content(id)
-    except KeyError:
-        return None
-    return content
-
-
-def _document(message: Shown, content: Content, with_body: bool, now: float) -> dict[str, Any]:
-    section, body = header(lines(content.plain()))
-    document = as_json.shown(message, section, now)
-    return document | {"body": list(map(decoded, body))} if with_body else document
 
 
 def _say_message(
@@ -174,11 +147,11 @@ def _missing(id: str) -> str:
 
 async def _absent(store: IQueueStore, ids: Sequence[str]) -> list[str]:
     """Which of ``ids`` no message has."""
-    found: set[str] = set()
+    known: set[str] = set()
     if ids:
         async for page in pages(store, Filter(ids=tuple(ids))):
-            found.update(entry.message.id for entry in page)
-    return [id for id in ids if id not in found]
+            known.update(entry.message.id for entry in page)
+    return [id for id in ids if id not in known]
 
 
 async def count(store: IQueueStore, which: Filter) -> tuple[int, int]:

@@ -9,11 +9,11 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from attrs import frozen
 
-from smtpforward.commands.queue.header import decoded, visible
-from smtpforward.commands.queue.states import state
 from smtpforward.commands.queue.words import minute, octets, short_span, spoken_span
 from smtpforward.envelope import Address
 from smtpforward.outbound.entry import Attempt, Listed, Shown, Stats
+from smtpforward.outbound.header import decoded, visible
+from smtpforward.outbound.states import state
 from smtpforward.record import printable
 
 NARROWEST = 100  # on a narrower terminal lines wrap: cut any more they would say nothing

@@ -45,12 +45,6 @@ def _step(span: int) -> tuple[int, str, str]:
     return span // UNITS["d"], "d", "days"
 
 
-def moment(at: float) -> str:
-    """A time as RFC 3339 has it, in UTC, to the millisecond."""
-    text = datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds")
-    return text.replace("+00:00", "Z")
-
-
 def minute(at: float) -> str:
     """A time for the eye, to the second, in UTC."""
     return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M:%S}Z"

@@ -1,17 +1,24 @@
 """Values of the queue as JSON: times as RFC 3339 in UTC, sizes and counts as numbers.
 
-The keys are part of what the command promises: ``docs/queue-command.md`` has them. Text is as it
-was, control characters escaped, so that a terminal and a program may both have it.
+The keys are part of what the command and the API promise: ``docs/queue-command.md`` has them. Text
+is as it was, control characters escaped, so that a terminal and a program may both have it.
 """
 
 import json
 from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
-from smtpforward.commands.queue.header import decoded
-from smtpforward.commands.queue.states import state
-from smtpforward.commands.queue.words import moment
+from smtpforward.content import Content
 from smtpforward.outbound.entry import Attempt, Listed, Message, Shown, Stats
+from smtpforward.outbound.header import decoded, header, lines
+from smtpforward.outbound.states import state
+
+
+def moment(at: float) -> str:
+    """A time as RFC 3339 has it, in UTC, to the millisecond."""
+    text = datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds")
+    return text.replace("+00:00", "Z")
 
 
 def dumped(value: object) -> str:
@@ -24,7 +31,7 @@ def listed(entry: Listed, now: float) -> dict[str, Any]:
     return _message(entry.message) | _entry(entry, now)
 
 
-def shown(message: Shown, header: Iterable[bytes], now: float) -> dict[str, Any]:
+def shown(message: Shown, section: Iterable[bytes], now: float) -> dict[str, Any]:
     """One message of ``show``, without its body."""
     envelope = message.message.envelope
     pairs = zip(envelope.recipients, message.states, strict=True)
@@ -40,8 +47,17 @@ def shown(message: Shown, header: Iterable[bytes], now: float) -> dict[str, Any]
         ],
         "entries": [_entry(entry, now) for entry in message.entries],
         "attempts": [_attempt(attempt, message.message) for attempt in message.attempts],
-        "header": [decoded(line) for line in header],
+        "header": [decoded(line) for line in section],
     }
+
+
+def document(
+    message: Shown, content: Content, now: float, with_body: bool = False
+) -> dict[str, Any]:
+    """One message of ``show``, with what its content holds."""
+    section, body = header(lines(content.plain()))
+    made = shown(message, section, now)
+    return made | {"body": list(map(decoded, body))} if with_body else made
 
 
 def stats(numbers: Stats) -> dict[str, Any]:
