@@ -1,18 +1,18 @@
 // Routes, and the backends behind them: health, connections, what they were handed.
 
 import { byId, make, reconcile, setClass, setCut, setText, show } from "./dom.js";
-import { count, counted, moment } from "./format.js";
+import { count, moment } from "./format.js";
 
 const HEALTH = {
   up: ["up", "Up"],
   resting: ["warn", "Resting"],
   unreachable: ["bad", "Unreachable"],
-  unknown: ["unknown", "Not used yet"],
+  unknown: ["unknown", "Unknown"],
 };
-const WAYS = { forward: "while the sender waits", outbound: "by the queue", lmtp: "over LMTP" };
+const WAYS = { forward: "at once, while the sender waits", outbound: "from the queue, with retries", lmtp: "over LMTP" };
 const STATES = ["busy", "connecting", "closing", "idle"];
 const NUMBERS = ["busy", "idle", "connecting", "waiting", "sent", "deferred", "bounced"];
-const MOST_ROUTES = 100;
+const MOST = 200; // The gateway tells no more of them.
 
 export class Backends {
   update(status) {
@@ -20,21 +20,21 @@ export class Backends {
     this.health = new Map(backends.map((one) => [one.backend, one.health]));
     const up = backends.filter((one) => one.health === "up").length;
     const away = backends.filter((one) => ["resting", "unreachable"].includes(one.health)).length;
-    setText(byId("backends-aside"), `${count(up)} up${away ? `, ${count(away)} out of reach` : ""}`);
+    setText(byId("backends-aside"), `${count(up)} up${away ? `, ${count(away)} out of reach` : ""}${backends.length >= MOST ? `; the first ${MOST} are shown` : ""}`);
     show(byId("backends-empty"), backends.length === 0);
     reconcile(byId("backend-rows"), backends, {
       key: (one) => one.backend, create: backendRow, fill: (row, one) => fillBackend(row, one, status.now),
     });
-    reconcile(byId("route-rows"), routes.slice(0, MOST_ROUTES), {
+    reconcile(byId("route-rows"), routes.slice(0, MOST), {
       key: (one) => one.name, create: routeRow, fill: (row, one) => this.fillRoute(row, one),
     });
-    show(byId("routes-more"), routes.length > MOST_ROUTES);
-    setText(byId("routes-more"), `and ${counted(routes.length - MOST_ROUTES, "more route")}`);
+    show(byId("routes-more"), routes.length > MOST);
+    setText(byId("routes-more"), `The first ${MOST} are shown.`);
   }
 
   fillRoute(row, { queue, backends }) {
-    setText(row.children[1], WAYS[queue] ? `${queue}: ${WAYS[queue]}` : queue);
-    if (!backends.length) setText(row.children[2], "each domain's mail hosts");
+    setText(row.children[1], WAYS[queue] ?? queue);
+    if (queue === "outbound" || !backends.length) setText(row.children[2], "the mail hosts of each domain, or the smart host");
     else {
       reconcile(listIn(row.children[2]), backends, {
         key: (backend) => backend,
@@ -61,7 +61,7 @@ function cell(label, name = "n") {
 function backendRow({ backend }) {
   const meter = make("span", { class: "meter", "aria-hidden": "true" }, ...STATES.map((state) => make("i", { class: state })));
   return make("tr", { role: "row" },
-    make("th", { scope: "row", role: "rowheader", text: backend }),
+    make("th", { scope: "row", role: "rowheader", text: backend === "mx" ? "mail hosts (mx)" : backend }),
     make("td", { role: "cell", class: "health" }, make("span"), make("span", { class: "why" })),
     make("td", { role: "cell", class: "use" }, meter, make("span", { class: "of" })),
     ...NUMBERS.map((name) => cell(name)));
@@ -72,7 +72,7 @@ function fillBackend(row, one, now) {
   const [, health, use, ...numbers] = row.children;
   setClass(health.firstElementChild, `pill ${tone}`);
   setText(health.firstElementChild, word);
-  const since = one.since && one.health !== "up" ? `since ${moment(one.since, now)}` : "";
+  const since = one.since && one.why ? `since ${moment(one.since, now)}` : "";
   setCut(health.lastElementChild, [one.why, since].filter(Boolean).join(", "));
   const used = STATES.reduce((total, state) => total + one[state], 0);
   STATES.forEach((state, index) => {

@@ -13,7 +13,9 @@ export function confirmed({ title, text, names, yes }) {
   setText(byId("confirm-yes"), yes);
   const more = names.length > SHOWN ? [make("li", { text: `and ${names.length - SHOWN} more` })] : [];
   byId("confirm-list").replaceChildren(...names.slice(0, SHOWN).map((name) => make("li", { text: name })), ...more);
-  dialog.returnValue = "no";
+  dialog.returnValue = "";
+  byId("confirm-no").onclick = () => dialog.close();
+  byId("confirm-yes").onclick = () => dialog.close("yes");
   dialog.showModal();
   return new Promise((resolve) => {
     dialog.addEventListener("close", () => resolve(dialog.returnValue === "yes"), { once: true });

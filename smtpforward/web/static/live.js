@@ -10,7 +10,8 @@ const FIRST_WAIT = 1_000;
 const LONGEST_WAIT = 30_000;
 
 export class Live {
-  /** @param listeners by event: `status` and `transactions`, each with a function of its data. */
+  /** @param listeners by event: `status` and `transactions`, each with a function of its data; `open`,
+   *  when there is a stream again, of what came meanwhile nothing is heard. */
   constructor(listeners) {
     this.listeners = listeners;
     this.source = null;
@@ -31,10 +32,11 @@ export class Live {
     this.opened = Date.now();
     this.source = new EventSource("api/events");
     this.source.addEventListener("error", () => this.failed());
-    for (const [event, listen] of Object.entries(this.listeners)) {
+    this.source.addEventListener("open", () => this.listeners.open());
+    for (const event of ["status", "transactions"]) {
       this.source.addEventListener(event, (message) => {
         this.well();
-        listen(JSON.parse(message.data));
+        this.listeners[event](JSON.parse(message.data));
       });
     }
   }

@@ -4,6 +4,8 @@ import { announce, byId, make, reconcile, setClass, setFacts, setText, show } fr
 import { bytes, count, moment, span } from "./format.js";
 
 const SOON = 21 * 86400;
+// Said when the settings were read; the page says it as of now.
+const OF_A_CERTIFICATE = /: the certificate expire[sd] on /;
 
 export class Overview {
   constructor() {
@@ -36,7 +38,7 @@ export class Overview {
     reconcile(byId("notice-list"), found, {
       key: ({ tone, text }) => `${tone} ${text}`,
       create: ({ tone, word, text }) => make("li", { class: `notice ${tone}` },
-        make("strong", { class: `mark-${tone}`, text: word }), make("span", { text })),
+        make("strong", { text: word }), make("span", { text })),
       fill: () => {},
     });
   }
@@ -51,7 +53,7 @@ function notices({ now, reasons, certificates, problems, queue }) {
     else if (left < SOON) list.push({ tone: "warn", word: "Certificate", text: `${certificate} expires in ${span(left)}` });
   }
   if (queue && !queue.open) list.push({ tone: "bad", word: "Queue", text: "its store cannot be reached" });
-  return [...list, ...problems.map((text) => ({ tone: "warn", word: "Settings", text }))];
+  return [...list, ...problems.filter((text) => !OF_A_CERTIFICATE.test(text)).map((text) => ({ tone: "warn", word: "Settings", text }))];
 }
 
 function facts(status) {

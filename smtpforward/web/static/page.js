@@ -20,6 +20,8 @@ function status(now) {
   updateRefusals(now);
 }
 
-const live = new Live({ status, transactions: (ended) => transactions.add(ended.transactions) });
-transactions.search({ quiet: true });
-live.open();
+new Live({
+  status,
+  transactions: (ended) => transactions.add(ended.transactions),
+  open: () => transactions.catchUp(),
+}).open();

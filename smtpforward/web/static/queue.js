@@ -8,6 +8,7 @@ import { bytes, count, counted, moment, seconds, sender, span } from "./format.j
 import { Opening, TONES, tell } from "./timeline.js";
 
 const PAGE = 25;
+const QUESTIONS = 10;
 const PAUSE = 2_000;
 const STALE = 15_000;
 const COLUMNS = 8;
@@ -115,17 +116,28 @@ export class Queue {
     this.asked = Date.now();
     const asking = this.asking = Symbol("the latest question");
     try {
-      const found = await ask("queue", {
-        ...Object.fromEntries(new FormData(this.form)), limit: PAGE, after: this.cursors.at(-1),
-      });
+      const [entries, next] = await this.page();
       if (asking !== this.asking) return;
-      [this.entries, this.next] = [found.entries, found.next];
-      if (told) this.say(found.entries.length ? `${counted(found.entries.length, "entry", "entries")} shown.` : "Nothing in the queue is like that.");
+      [this.entries, this.next] = [entries, next];
+      if (told) this.say(entries.length ? `${counted(entries.length, "entry", "entries")} shown.` : "Nothing in the queue is like that.");
     } catch (error) {
       if (asking === this.asking) this.say(`The queue cannot be shown: ${error.message}.`, "bad");
       return;
     }
     this.list();
+  }
+
+  /** A page and where the next begins. The gateway looks through so many entries at a time: with a
+   *  filter its answer may hold few of them, or none, and go on. */
+  async page() {
+    const wanted = Object.fromEntries(new FormData(this.form));
+    let [entries, after] = [[], this.cursors.at(-1)];
+    for (let question = 0; question < QUESTIONS && entries.length < PAGE; question += 1) {
+      const found = await ask("queue", { ...wanted, limit: PAGE - entries.length, after });
+      [entries, after] = [[...entries, ...found.entries], found.next];
+      if (!after) break;
+    }
+    return [entries, after];
   }
 
   filtered() {
@@ -172,7 +184,7 @@ export class Queue {
     setClass(state.firstElementChild, `pill ${TONES[one.state] ?? "unknown"}`);
     setText(state.firstElementChild, one.state);
     setCut(way.firstElementChild, sender(one.sender));
-    setCut(way.lastElementChild, `${one.destination}${one.to.length === 1 ? `: ${one.to[0]}` : `, ${one.to.length} recipients: ${one.to.join(", ")}`}`);
+    setCut(way.lastElementChild, whereTo(one));
     const received = seconds(one.received);
     setTime(age.firstElementChild, received, span(this.now - received));
     setText(tries, count(one.attempts));
@@ -242,6 +254,12 @@ export class Queue {
 /** A button that can do nothing now keeps its place in the order of the keyboard. */
 function able(button, can) {
   button.setAttribute("aria-disabled", String(!can));
+}
+
+/** The recipients, and the destination where it is not their domain. */
+function whereTo({ to, destination }) {
+  const all = `${to.length > 1 ? `${count(to.length)} recipients: ` : ""}${to.join(", ")}`;
+  return to[0]?.endsWith(`@${destination}`) ? all : `${all} by ${destination}`;
 }
 
 function inWhile(when, now) {

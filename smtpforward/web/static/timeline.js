@@ -10,12 +10,13 @@ const EVENTS = {
   login: "Login", delivered: "Delivered",
 };
 const LABELS = {
-  client: "client", helo: "said HELO as", protocol: "protocol", user: "user", tls: "TLS", from: "from", to: "to",
+  client_name: "client", helo: "said HELO as", protocol: "protocol", user: "user", tls: "TLS", from: "from", to: "to",
   nrcpt: "recipients", recipients: "recipients", size: "size", relay: "backend", rule: "rule", reason: "reason",
   detail: "detail", took: "took", delay: "after", attempts: "attempt", dsn: "status code", peer: "backend",
+  notice: "its id", about: "about", action: "says", client_gone: "client had gone",
 };
 /** Those that stand in the heading of the event, or say nothing to a reader. */
-const SAID = new Set(["at", "event", "status", "reply", "id", "time", "level", "system"]);
+const SAID = new Set(["at", "event", "status", "reply", "id", "time", "level", "system", "client_ip", "client_port"]);
 export const TONES = {
   sent: "up", delivered: "up", queued: "info", deferred: "warn", bounced: "bad", refused: "bad", failed: "bad",
   due: "info", held: "unknown", leased: "up",
@@ -29,17 +30,12 @@ export function pill(word) {
 export async function tell(place, id) {
   place.setAttribute("aria-busy", "true");
   try {
-    const known = await story(id);
-    place.replaceChildren(...parts(known));
+    place.replaceChildren(...parts(await ask(`transactions/${encodeURIComponent(id)}`)));
   } catch (error) {
     place.replaceChildren(make("p", { class: "empty", text: error.code === 404
       ? "Nothing more is known of this message." : `This cannot be shown: ${error.message}.` }));
   }
   place.removeAttribute("aria-busy");
-}
-
-function story(id) {
-  return ask(`transactions/${encodeURIComponent(id)}`);
 }
 
 function parts({ id, events, queue }) {
@@ -69,15 +65,16 @@ function step(event, first) {
       make("p", { class: "what" }, make("strong", { text: EVENTS[event.event] ?? event.event }),
         event.status ? pill(event.status) : null),
       event.reply ? make("p", { class: "reply", text: event.reply }) : null,
-      make("dl", {}, ...facts.map(([name, value]) => fact(name, value)))));
+      make("dl", {}, ...facts.map(([name, value]) => fact(name, value, event)))));
 }
 
 function isTold(value) {
   return value !== null && value !== undefined && value !== false && !(Array.isArray(value) && !value.length);
 }
 
-function fact(name, value) {
-  return make("div", {}, make("dt", { text: LABELS[name] ?? name.replaceAll("_", " ") }), make("dd", { text: worded(name, value) }));
+function fact(name, value, { client_ip: ip }) {
+  const text = name === "client_name" && ip ? `${value}[${ip}]` : worded(name, value);
+  return make("div", {}, make("dt", { text: LABELS[name] ?? name.replaceAll("_", " ") }), make("dd", { text }));
 }
 
 function worded(name, value) {

@@ -15,6 +15,7 @@ export class Transactions {
     this.shown = [];
     this.fresh = [];
     this.searched = "";
+    this.asked = false;
     this.table = document.querySelector(".mails");
     this.opening = new Opening(COLUMNS);
     this.form = byId("search");
@@ -29,7 +30,7 @@ export class Transactions {
   }
 
   /** Ask for what is searched, or for the latest. */
-  async search({ quiet = false } = {}) {
+  async search() {
     const searched = this.form.elements.search.value.trim();
     this.searched = searched;
     let found;
@@ -40,12 +41,22 @@ export class Transactions {
       return;
     }
     if (searched !== this.searched) return;
+    this.asked = true;
     this.fresh = [];
     this.shown = found.transactions;
     setText(byId("transactions-aside"), found.kept ? `${count(found.kept)} kept, since ${moment(found.since)}` : "");
     if (searched) this.say(`${counted(this.shown.length, "transaction")} found for “${searched}”${this.shown.length === FOUND ? ", the latest of them" : ""}.`);
-    else if (!quiet) this.say("");
+    else this.say("");
     this.list();
+  }
+
+  /** What ended while nobody listened; at first, all that is known. A search stays as it is. */
+  async catchUp() {
+    if (!this.asked) {
+      await this.search();
+    } else if (!this.searched) {
+      this.add(await ask("transactions", { limit: KEPT }).then((found) => found.transactions, () => []));
+    }
   }
 
   /** New ones have ended, the latest first or last. */
