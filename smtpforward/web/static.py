@@ -1,7 +1,7 @@
 """The page's files, by name: nothing else of the package is to be had.
 
-They are read when they are asked for: they are small and few. A file of a kind that is not known here
-is not shown.
+They are read when they are asked for: they are small and few. A file of a kind that is not known
+here is not shown.
 """
 
 from importlib.resources import files

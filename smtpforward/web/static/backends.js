@@ -73,12 +73,13 @@ function fillBackend(row, one, now) {
   setClass(health.firstElementChild, `pill ${tone}`);
   setText(health.firstElementChild, word);
   const since = one.since && one.why ? `since ${moment(one.since, now)}` : "";
-  setCut(health.lastElementChild, [one.why, since].filter(Boolean).join(", "));
+  setCut(health.lastElementChild, [one.why?.replace(/\.$/, ""), since].filter(Boolean).join(", "));
   const used = STATES.reduce((total, state) => total + one[state], 0);
   STATES.forEach((state, index) => {
-    const part = (one[state] / (one.limit || Math.max(used, 1))) * 100;
+    const part = (one[state] / (one.limit || 1)) * 100;
     use.firstElementChild.children[index].style.width = one[state] ? `max(3px, ${part.toFixed(2)}%)` : "0";
   });
+  show(use.firstElementChild, Boolean(one.limit));
   setText(use.lastElementChild, one.limit ? `${count(used)} of ${count(one.limit)}` : count(used));
   NUMBERS.forEach((name, index) => {
     setText(numbers[index], count(one[name]));

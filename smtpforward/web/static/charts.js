@@ -40,16 +40,15 @@ class Chart {
   /** @param values messages in each step, the latest last. */
   draw(values, step, end) {
     const steps = Math.round((MINUTES * 60) / step);
-    const shown = values.slice(-steps);
-    const aMinute = 60 / step;
-    const last = sum(shown.slice(-Math.round(aMinute)));
-    const most = Math.max(0, ...shown) * aMinute;
+    const shown = minuteEndingAtEach(values, Math.round(60 / step)).slice(-steps);
+    const last = shown.at(-1) ?? 0;
+    const most = Math.max(0, ...shown);
     setText(this.number, count(last));
-    setText(this.peak, most ? `peak ${count(Math.round(most))} a minute` : "");
-    this.path(shown, steps, most / aMinute);
-    const at = end - (shown.length - 1 - shown.indexOf(most / aMinute)) * step;
-    const peak = most ? ` The peak was ${count(Math.round(most))} a minute at ${moment(at)}.` : "";
-    const told = `${this.title}: ${count(last)} in the last minute, ${count(sum(shown))} in ${MINUTES} minutes.${peak}`;
+    setText(this.peak, most ? `peak ${count(most)} a minute` : "");
+    this.path(shown, steps, most);
+    const at = end - (shown.length - 1 - shown.indexOf(most)) * step;
+    const peak = most ? ` The peak was ${count(most)} a minute, at ${moment(at)}.` : "";
+    const told = `${this.title}: ${count(last)} in the last minute, ${count(sum(values.slice(-steps)))} in ${MINUTES} minutes.${peak}`;
     if (this.picture.getAttribute("aria-label") !== told) this.picture.setAttribute("aria-label", told);
   }
 
@@ -99,6 +98,11 @@ export class Charts {
       },
     });
   }
+}
+
+/** For each step how many there were in the minute that ends with it: single messages make no spikes. */
+function minuteEndingAtEach(values, steps) {
+  return values.map((_, index) => sum(values.slice(Math.max(0, index + 1 - steps), index + 1)));
 }
 
 /** `length` values that end `skip` before the end. */

@@ -6,7 +6,7 @@ import { bytes, delay, moment, precise, seconds, sender, span } from "./format.j
 
 const EVENTS = {
   received: "Received", message: "Answered", refused: "Refused", filtered: "Filtered",
-  forwarded: "Handed to a backend", queued: "Queued", attempt: "Attempt", bounce: "Bounce",
+  forwarded: "Hand-over to the backend", queued: "Queued", attempt: "Attempt", bounce: "Bounce",
   login: "Login", delivered: "Delivered",
 };
 const LABELS = {
