@@ -123,8 +123,8 @@ class TransactionsTests(AnsweringCase):
         # Each turn puts the next one off, to be had when the reactor comes round.
         turns = 0
         while not asking.called:
-            [turn] = self.clock.calls[-1:]
-            self.clock.calls.remove(turn)
+            turn = self.clock.calls.pop(0)
+            self.assertEqual(turn.time, 0)
             turn.func(*turn.args, **turn.kw)
             turns += 1
         self.assertEqual(turns, 5)

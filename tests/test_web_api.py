@@ -169,6 +169,7 @@ class APITests(SynchronousTestCase):
         self.overview.answers[1].errback(RefusedError(Refused(404, "x")))
         for _ in range(2):
             self.ask("status")
+        self.assertEqual(len(self.overview.asked), AT_ONCE + 2)
         self.assertEqual(self.refused("status"), 503)
 
     def test_no_room_for_listeners(self) -> None:

@@ -51,8 +51,8 @@ GUARDS = [
     Guard(
         "tests.test_web_recent.RecentTests.test_rings",
         RECENT,
-        '"refused": self.refusals}',
-        '"refused": self.messages}',
+        "ring = self.refusals if entry.command else self.messages",
+        "ring = self.messages",
     ),
     Guard(
         "tests.test_web_answering.TransactionsTests.test_search",
