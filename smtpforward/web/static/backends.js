@@ -73,14 +73,15 @@ function fillBackend(row, one, now) {
   setClass(health.firstElementChild, `pill ${tone}`);
   setText(health.firstElementChild, word);
   const since = one.since && one.why ? `since ${moment(one.since, now)}` : "";
-  setCut(health.lastElementChild, [one.why?.replace(/\.$/, ""), since].filter(Boolean).join(", "));
+  const ago = one.why && one.health === "unknown" ? "at the last try: " : "";
+  setCut(health.lastElementChild, ago + [one.why?.replace(/\.$/, ""), since].filter(Boolean).join(", "));
   const used = STATES.reduce((total, state) => total + one[state], 0);
   STATES.forEach((state, index) => {
     const part = (one[state] / (one.limit || 1)) * 100;
     use.firstElementChild.children[index].style.width = one[state] ? `max(3px, ${part.toFixed(2)}%)` : "0";
   });
   show(use.firstElementChild, Boolean(one.limit));
-  setText(use.lastElementChild, one.limit ? `${count(used)} of ${count(one.limit)}` : count(used));
+  setText(use.lastElementChild, one.limit ? `${count(used)} of ${count(one.limit)}` : `${count(used)} open`);
   NUMBERS.forEach((name, index) => {
     setText(numbers[index], count(one[name]));
     setClass(numbers[index], `n ${one[name] ? tones(name) : "zero"}`);

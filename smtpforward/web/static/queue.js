@@ -24,6 +24,7 @@ export class Queue {
     this.asked = 0;
     this.asking = null;
     this.timer = 0;
+    this.failed = false;
     this.table = document.querySelector(".entries");
     this.opening = new Opening(COLUMNS);
     this.form = byId("queue-filter");
@@ -122,8 +123,11 @@ export class Queue {
       if (told) this.say(entries.length ? `${counted(entries.length, "entry", "entries")} shown.` : "Nothing in the queue is like that.");
     } catch (error) {
       if (asking === this.asking) this.say(`The queue cannot be shown: ${error.message}.`, "bad");
+      this.failed = true;
       return;
     }
+    if (this.failed && !told) this.say("");
+    this.failed = false;
     this.list();
   }
 
