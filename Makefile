@@ -15,7 +15,7 @@ TRIAL := -m twisted.trial
 UNIT_TESTS = $(shell find tests -name 'test_*.py' -not -path 'tests/integration/*')
 TESTS ?= tests
 PEERS := postfix swaks libnet-ssleay-perl openssl dovecot-core \
-	curl msmtp nmap postgresql dnsmasq-base mutt mailutils fail2ban pflogsumm prometheus \
+	chromium curl msmtp nmap postgresql dnsmasq-base mutt mailutils fail2ban pflogsumm prometheus \
 	systemd logrotate man-db mandoc zsh fish
 # Where PostgreSQL's packages read whether to make and start a server of their own.
 CLUSTERS := /etc/postgresql-common/createcluster.d

@@ -1,5 +1,8 @@
 """Requests over a string transport: how large a body may be, and the headers of each answer."""
 
+import re
+from importlib.resources import files
+
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransportWithDisconnection
 from twisted.trial.unittest import SynchronousTestCase
@@ -7,7 +10,9 @@ from twisted.web.resource import Resource
 from twisted.web.server import Request, Site
 
 from smtpforward.web.requests import LARGEST, BoundedRequest
-from smtpforward.web.static import TYPES, File, folder
+from smtpforward.web.static import FOLDER, INDEX, PACKAGE, File, folder, names
+
+NAMED = re.compile(r"""static/([\w.-]+)|(?:from|url\() ?"(?:\./)?([\w.-]+)\"""")
 
 
 class Echo(Resource):
@@ -98,4 +103,14 @@ class StaticTests(RequestCase):
 
     def test_types(self) -> None:
         """Each has one."""
-        self.assertEqual(sorted(TYPES), ["index.html", "page.css", "page.js"])
+        for name, kind in {"page.css": b"text/css", "page.js": b"text/javascript"}.items():
+            said = self.said(b"GET /%b HTTP/1.1\r\nHost: x\r\n\r\n" % name.encode())
+            self.assertIn(b"content-type: %b; charset=utf-8" % kind, said.lower())
+
+    def test_all_there(self) -> None:
+        """Each file that the page or a module names is shown, and no other file is there."""
+        named = {"page.js"}
+        for name in (INDEX, *names()):
+            text = (files(PACKAGE) / FOLDER / name).read_text("utf-8")
+            named |= {found[0] or found[1] for found in NAMED.findall(text)}
+        self.assertEqual(sorted(named), names())

@@ -26,6 +26,7 @@ from tests.guards import (
     limits,
     mx,
     observing,
+    page,
     postgresql,
     queue,
     queue_command,
@@ -71,7 +72,8 @@ class Copy:
             return f"stands {text.count(guard.before)} times in {guard.file}: {guard.before!r}"
         changed = text.replace(guard.before, guard.after)
         try:
-            compile(changed, guard.file, "exec")
+            if path.suffix == ".py":
+                compile(changed, guard.file, "exec")
         except SyntaxError as error:
             return f"no Python without it: {error}"
         path.write_text(changed)
@@ -120,6 +122,7 @@ def main(words: Sequence[str]) -> int:
         *limits.GUARDS,
         *mx.GUARDS,
         *observing.GUARDS,
+        *page.GUARDS,
         *postgresql.GUARDS,
         *queue.GUARDS,
         *queue_command.GUARDS,

@@ -12,6 +12,7 @@ from pathlib import Path
 from twisted.trial.unittest import SkipTest
 
 PACKAGES = {
+    "chromium": "chromium",
     "dnsmasq": "dnsmasq-base",
     "dovecot": "dovecot-core",
     "exim4": "exim4-daemon-heavy, unpacked by make peers",
