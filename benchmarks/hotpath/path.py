@@ -79,7 +79,7 @@ class CountingTransport(StringTransport):
         self._meter.writes += 1
         self._written.append(data)
 
-    def writeSequence(self, data: Sequence[bytes]) -> None:  # noqa: N802
+    def writeSequence(self, data: Sequence[bytes]) -> None:
         """See :class:`twisted.internet.interfaces.ITransport`."""
         self.write(b"".join(data))
 
