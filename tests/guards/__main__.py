@@ -14,28 +14,8 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from tests.guards import (
-    Guard,
-    api,
-    bounces,
-    chunks,
-    client,
-    commands,
-    dialogue,
-    extensions,
-    limits,
-    mx,
-    observing,
-    page,
-    postgresql,
-    queue,
-    queue_command,
-    queued,
-    running,
-    server,
-    sqlite,
-    workers,
-)
+from tests.guards import Guard
+from tests.guards.known import GUARDS
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PARTS = ("smtpforward", "twisted", "tests")
@@ -111,28 +91,7 @@ def _check_share(copy: Copy, guards: Sequence[Guard]) -> list[str]:
 
 def main(words: Sequence[str]) -> int:
     """Check, say what is wrong, and give the exit status."""
-    known = [
-        *api.GUARDS,
-        *bounces.GUARDS,
-        *chunks.GUARDS,
-        *client.GUARDS,
-        *commands.GUARDS,
-        *dialogue.GUARDS,
-        *extensions.GUARDS,
-        *limits.GUARDS,
-        *mx.GUARDS,
-        *observing.GUARDS,
-        *page.GUARDS,
-        *postgresql.GUARDS,
-        *queue.GUARDS,
-        *queue_command.GUARDS,
-        *queued.GUARDS,
-        *running.GUARDS,
-        *server.GUARDS,
-        *sqlite.GUARDS,
-        *workers.GUARDS,
-    ]
-    chosen = [g for g in known if not words or any(word in g.test for word in words)]
+    chosen = [g for g in GUARDS if not words or any(word in g.test for word in words)]
     wrong = check(chosen)
     for line in wrong:
         print(line)
