@@ -9,7 +9,6 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from twisted.internet.threads import deferToThread
-from twisted.trial.unittest import SkipTest
 
 from tests.peers.case import PeerTestCase
 from tests.peers.gateway import TREE
@@ -45,7 +44,7 @@ class SiteTests(PeerTestCase):
         """Every page has its place, every link leads somewhere."""
         for package in ("sphinx", "myst_parser", "furo"):
             if find_spec(package) is None:
-                raise SkipTest("needs pip install '.[docs]'")
+                unavailable("needs pip install '.[docs]'")
         site = self.folder() / "site"
         command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-b", "html"]
         await run([*command, str(DOCS), str(site)], TREE, dict(os.environ))
