@@ -10,10 +10,11 @@ What is in memory is counted there until it is in a file, or the content is clos
 """
 
 import enum
+import errno
 import os
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 HEADER_LIMIT = 1048576
 READ_SIZE = 256 * 1024
@@ -151,12 +152,12 @@ class Content:
     def wire(self) -> Iterator[bytes]:
         """The message in wire form, prefix first, in pieces; the final dot is the caller's."""
         yield self.prefix
-        yield from self._stored() if self._form is Form.WIRE else _stuffed(self._stored())
+        yield from self.stored() if self._form is Form.WIRE else _stuffed(self.stored())
 
     def plain(self) -> Iterator[bytes]:
         """The message in plain form, prefix first, in pieces."""
         yield self.prefix
-        yield from self._stored() if self._form is Form.PLAIN else _unstuffed(self._stored())
+        yield from self.stored() if self._form is Form.PLAIN else _unstuffed(self.stored())
 
     def octets(self, most: int) -> bytes | None:
         """The message in plain form, prefix first, in one piece.
@@ -171,21 +172,39 @@ class Content:
             return None
         return self.prefix + stored
 
-    def _stored(self) -> Iterator[bytes]:
+    def stored(self, offset: int = 0) -> Iterator[bytes]:
+        """What is stored, in pieces, prefix left out; in a file from ``offset`` on.
+
+        :raise OSError: when the file cannot be read to its end.
+        """
         if self._fd < 0:
             yield from self._chunks
             return
-        offset = 0
-        while piece := os.pread(self._fd, READ_SIZE, offset):
+        while offset < self.size:
+            piece = os.pread(self._fd, READ_SIZE, offset)
+            if not piece:
+                raise OSError(errno.EIO, f"ends at {offset} of {self.size} bytes")
             offset += len(piece)
             yield piece
+
+    @property
+    def wire_in_file(self) -> bool:
+        """Whether what is stored is in wire form and in a file: :meth:`send` has a use."""
+        return self._fd >= 0 and self._form is Form.WIRE
+
+    def send(self, send_file: Callable[[int, int, int], int], offset: int) -> int:
+        """Have ``send_file`` send what the file holds from ``offset`` on.
+
+        :param send_file: takes a descriptor, an offset and a count, and returns what it has sent.
+        """
+        return send_file(self._fd, offset, self.size - offset)
 
     def is_ascii(self) -> bool:
         """Whether no byte is above 127, by reading all of it; the prefix never holds one.
 
         :raise OSError: when the file cannot be read.
         """
-        return all(map(bytes.isascii, self._stored()))
+        return all(map(bytes.isascii, self.stored()))
 
     def lowered_header(self) -> bytes:
         """The header in lower case, for searches; made once, of a message that is complete.
@@ -206,7 +225,7 @@ class Content:
                 return first[: min(end + 2, limit)]
         # A message may begin with the empty line: then it has no header.
         start = bytearray(b"\r\n")
-        for piece in self._stored():
+        for piece in self.stored():
             searched = len(start) - 3
             start += piece
             end = start.find(b"\r\n\r\n", max(0, searched))

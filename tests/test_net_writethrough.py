@@ -23,8 +23,12 @@ from twisted.internet.main import CONNECTION_DONE, CONNECTION_LOST
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
+from smtpforward.client.body import FileProducer
+from smtpforward.content import Content
 from smtpforward.net.listening import let_go
 from smtpforward.net.writethrough import (
+    LONG_READ,
+    SHORT_READ,
     WriteThrough,
     WriteThroughClient,
     WriteThroughReactor,
@@ -266,6 +270,46 @@ class Collector(Protocol):
         self.lost.callback(self.data)
 
 
+class ReadTests(SynchronousTestCase):
+    """How much is read at once."""
+
+    def transport(self, *holds: bytes | OSError) -> WriteThroughServer:
+        """One whose socket has so much each time."""
+        transport = WriteThroughServer.__new__(WriteThroughServer)
+        self.waiting = list(holds)
+        self.asked: list[int] = []
+        self.protocol = Collector()
+        transport.socket, transport.protocol = self, self.protocol  # type: ignore[assignment]
+        return transport
+
+    def recv(self, most: int) -> bytes:
+        """As a socket does."""
+        self.asked.append(most)
+        piece = self.waiting.pop(0)
+        if isinstance(piece, OSError):
+            raise piece
+        return piece[:most]
+
+    def test_sizes(self) -> None:
+        """A read that was full is followed by a larger one, as long as they are long."""
+        long, short = b"x" * LONG_READ, b"x" * 100
+        transport = self.transport(short, long, long, short, short)
+        for _ in range(5):
+            self.assertIsNone(transport.doRead())
+        self.assertEqual(self.asked, [SHORT_READ, SHORT_READ, LONG_READ, LONG_READ, SHORT_READ])
+        self.assertEqual(len(self.protocol.data), 300 + SHORT_READ + LONG_READ)
+
+    def test_ends(self) -> None:
+        """What is no data is what Twisted makes of it."""
+        transport = self.transport(BlockingIOError(), ConnectionResetError(), b"")
+        self.assertIsNone(transport.doRead())
+        self.assertIs(transport.doRead(), CONNECTION_LOST)
+        self.assertIs(transport.doRead(), CONNECTION_DONE)
+        source = inspect.getsource(tcp.Connection.doRead)
+        for name in ("self.bufferSize", "self._dataReceived(data)"):
+            self.assertIn(name, source)
+
+
 class CloseTests(SynchronousTestCase):
     """``loseConnection``."""
 
@@ -368,6 +412,39 @@ class ReactorTests(TestCase):
         self.assertTrue(client.transport._tempDataBuffer)
         _, got = await self.finish(client, server)
         self.assertEqual(got, b"".join(pieces * 2))
+
+    async def test_file(self) -> None:
+        """The kernel sends a file of megabytes whole and in order, between what is written."""
+        client, server = await self.pair(await self.listening())
+        os.mkdir(directory := self.mktemp())
+        content = Content(directory, 0)
+        self.addCleanup(content.close)
+        content.prefix = b"Received: x\r\n"
+        for number in range(2000):
+            content.append(b"%4d" % number * 1000 + b"\r\n")
+        over: Deferred[None] = Deferred()
+        transport = client.transport
+        FileProducer(
+            transport, content, lambda: None, lambda: over.callback(None), over.errback
+        ).start()
+        await over
+        transport.write(b".\r\n")
+        _, got = await self.finish(client, server)
+        self.assertEqual(got, b"".join(content.wire()) + b".\r\n")
+
+    async def test_file_behind_what_waits(self) -> None:
+        """A file does not overtake; and through a connection that has gone it does not go."""
+        client, server = await self.pair(await self.listening())
+        transport = client.transport
+        transport.write(b"x" * 10_000_000)
+        with open(__file__, "rb") as file:
+            with self.assertRaises(BlockingIOError):
+                transport.send_file(file.fileno(), 0, 10)
+            server.transport.abortConnection()
+            await server.lost
+            await client.lost
+            with self.assertRaises(OSError):
+                transport.send_file(file.fileno(), 0, 10)
 
     async def test_peer_has_gone(self) -> None:
         """A write to a connection that was reset ends it, by way of ``connectionLost``."""

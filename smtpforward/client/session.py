@@ -13,7 +13,7 @@ from typing import Protocol
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 
-from smtpforward.client.body import BodyProducer
+from smtpforward.client.body import BodyProducer, FileProducer, sends_files
 from smtpforward.client.errors import ConnectFailed
 from smtpforward.client.exchange import Exchange, State
 from smtpforward.client.opening import Opening, Phase, Security
@@ -213,10 +213,11 @@ class BackendSession(Opening):
             if not self._is_allowed(self._job):
                 return
             self._await_reply()
-            producer = BodyProducer(
-                self.transport, content.wire(), self._await_reply, self._send_dot, self._unreadable
-            )
-            producer.start()
+            told = (self._await_reply, self._send_dot, self._unreadable)
+            if content.wire_in_file and sends_files(self.transport):
+                FileProducer(self.transport, content, *told).start()
+            else:
+                BodyProducer(self.transport, content.wire(), *told).start()
         else:
             self._send_dot(*content.wire())
 

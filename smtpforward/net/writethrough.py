@@ -10,14 +10,21 @@ nothing is written until all of it has left.
 The private names of Twisted that this leans on are pinned by ``tests/test_net_writethrough.py``.
 """
 
+import os
 from socket import AF_INET, AF_INET6
 from typing import Any
 
 from twisted.internet import tcp, unix
 from twisted.internet.interfaces import IConnector, IListeningPort
+from twisted.internet.main import CONNECTION_LOST
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 from zope.interface import directlyProvides, providedBy
+
+SEND_MOST = 1048576  # of a file at once: others wait meanwhile
+SHORT_READ = 65536
+# All of it is allocated before it is known what comes: above 128 KiB by the kernel, each time.
+LONG_READ = 122880
 
 
 class WriteThrough:
@@ -44,6 +51,17 @@ class WriteThrough:
             data = data[sent:]
         super().write(data)  # type: ignore[misc]
 
+    def send_file(self: Any, descriptor: int, offset: int, count: int) -> int:
+        """Send from an open file what the socket takes now; the kernel copies.
+
+        :return: how many bytes it took: 0 at the end of the file alone.
+        :raise BlockingIOError: when it takes nothing now, or something waits to be sent before.
+        :raise OSError: when the kernel does not send this file so, or the connection has gone.
+        """
+        if self._tempDataBuffer or self.dataBuffer:
+            raise BlockingIOError
+        return os.sendfile(self.fileno(), descriptor, offset, min(count, SEND_MOST))
+
     @property
     def closes_at_once(self: Any) -> bool:
         """Whether ``loseConnection`` need not wait: nothing is to be sent before."""
@@ -69,7 +87,20 @@ class WriteThrough:
 
 
 class WriteThroughServer(WriteThrough, tcp.Server):
-    """An accepted connection."""
+    """An accepted connection. One that has more than was read at once is read in larger pieces."""
+
+    bufferSize = SHORT_READ  # noqa: N815 -- Twisted's name
+
+    def doRead(self) -> Any:
+        """See IReadDescriptor."""
+        try:
+            data = self.socket.recv(self.bufferSize)
+        except BlockingIOError:
+            return None
+        except OSError:
+            return CONNECTION_LOST
+        self.bufferSize = LONG_READ if len(data) >= SHORT_READ else SHORT_READ
+        return self._dataReceived(data)
 
 
 class WriteThroughClient(WriteThrough, tcp.Client):
