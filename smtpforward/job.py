@@ -37,12 +37,14 @@ class PoolBounds:
     :ivar idle: seconds that a connection may lie idle.
     :ivar max_age: seconds after which a connection takes no further message.
     :ivar max_messages: messages after which it takes no further one.
+    :ivar max_connecting: connections that are made at the same time.
     """
 
     max_connections: int = 1000
     idle: float = 30.0
     max_age: float = 240.0
     max_messages: int = 100
+    max_connecting: int = 5
 
 
 class Delivery(enum.Enum):

@@ -1,5 +1,6 @@
 """Which of several servers is tried first, and when one that rests is probed."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -36,9 +37,9 @@ class HostsCase(SynchronousTestCase):
             self.hosts.failed(server, hop, "refused")
             self.clock.advance(1)
 
-    def order(self, hop: NextHop = ALL) -> list[Server]:
-        """In which order a job tries them."""
-        return list(self.hosts.order(hop))
+    def order(self, hop: NextHop = ALL, jobs: Sequence[int] = (0, 0, 0)) -> list[Server]:
+        """In which order a job tries them, when A, B and C have so many."""
+        return list(self.hosts.order(hop, dict(zip((A, B, C), jobs, strict=True)).__getitem__))
 
 
 class KeepTests(HostsCase):
@@ -67,6 +68,14 @@ class OrderTests(HostsCase):
     def test_nobody_rests(self) -> None:
         """As configured."""
         self.assertEqual(self.order(), [A, B, C])
+
+    def test_fewest_jobs(self) -> None:
+        """The one with the fewest jobs first; with equally few as configured; who rests is last."""
+        self.assertEqual(self.order(jobs=(2, 1, 0)), [C, B, A])
+        self.assertEqual(self.order(jobs=(1, 0, 0)), [B, C, A])
+        self.assertEqual(self.order(jobs=(3, 3, 3)), [A, B, C])
+        self.down(C)
+        self.assertEqual(self.order(jobs=(2, 1, 0)), [B, A, C])
 
     def test_one_rests(self) -> None:
         """It comes last; another route that has it too knows as much."""

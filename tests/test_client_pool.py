@@ -436,6 +436,64 @@ class ConnectingTests(PoolCase):
         self.assert_counts(busy=1)
 
 
+class AtOnceTests(PoolCase):
+    """A backend is not overrun: a few connects at the same time, the others one after the other."""
+
+    bounds = PoolBounds(max_connections=10, max_connecting=2)
+
+    def test_burst(self) -> None:
+        """Each one that ends, whichever way, lets the next begin, until all jobs have theirs."""
+        acquired = [self.acquire() for _ in range(5)]
+        self.assert_counts(connecting=2, waiting=3)
+        self.jobs.openings[0].succeed()
+        self.assert_counts(busy=1, connecting=2, waiting=2)
+        self.jobs.openings[1].fail()
+        self.assert_counts(busy=1, connecting=2, waiting=1)
+        for opening in self.jobs.openings[2:4]:
+            opening.succeed()
+        self.jobs.openings[4].succeed()
+        self.assert_counts(busy=4)
+        self.why(acquired.pop(1))
+        self.assertEqual(len({self.successResultOf(each) for each in acquired}), 4)
+
+    def test_what_becomes_idle(self) -> None:
+        """A job that waits for its turn to connect takes what becomes idle instead."""
+        [connection] = self.busy()
+        acquired = [self.acquire() for _ in range(3)]
+        self.assert_counts(busy=1, connecting=2, waiting=1)
+        self.pool.idle(connection)
+        self.assertIs(self.successResultOf(acquired[2]), connection)
+        self.assertEqual(len(self.jobs.openings), 3)
+
+    def test_idle_ones_stay(self) -> None:
+        """There is room: a job that wants a new connection displaces no idle one."""
+        self.pool.idle(self.busy()[0])
+        for _ in range(3):
+            self.acquire(fresh=True)
+        self.assert_counts(idle=1, connecting=2, waiting=1)
+
+    def test_cancelled(self) -> None:
+        """One that is given up makes room as well."""
+        first, second, third = (self.acquire() for _ in range(3))
+        first.cancel()
+        self.failureResultOf(first, CancelledError)
+        self.assert_counts(connecting=2)
+        second.cancel()
+        third.cancel()
+        self.failureResultOf(second, CancelledError)
+        self.failureResultOf(third, CancelledError)
+        self.assert_counts()
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_in_time(self) -> None:
+        """It waits no longer than for a slot."""
+        self.acquire()
+        self.acquire()
+        third = self.acquire()
+        self.clock.advance(make_job().next_hop.timeouts.connect)
+        self.assertIsInstance(self.why(third), PoolExhausted)
+
+
 class FullServerTests(PoolCase):
     """A refused connect, or 421 at the greeting, while others live."""
 
@@ -813,11 +871,12 @@ class EndTests(PoolCase):
 class PoolMachine(RuleBasedStateMachine):
     """Any interleaving of what jobs, connections and time can do."""
 
-    @initialize(bound=st.integers(1, 4))
-    def begin(self, bound: int) -> None:
+    @initialize(bound=st.integers(1, 4), at_once=st.integers(1, 3))
+    def begin(self, bound: int, at_once: int) -> None:
         """An empty pool."""
         self.bound = self.most = bound
-        self.jobs = Jobs(PoolBounds(max_connections=bound, idle=30.0, max_age=240.0))
+        self.at_once = at_once
+        self.jobs = Jobs(self.bounds())
         self.pool = self.jobs.pool
         self.results: list[list[Any]] = []
         self.pending: dict[int, Deferred[Any]] = {}
@@ -825,6 +884,10 @@ class PoolMachine(RuleBasedStateMachine):
         self.held: list[FakeConnection] = []
         self.living: list[FakeConnection] = []
         self.full_until = -1.0
+
+    def bounds(self) -> PoolBounds:
+        """Those that hold now."""
+        return PoolBounds(self.bound, idle=30.0, max_age=240.0, max_connecting=self.at_once)
 
     # -- jobs
 
@@ -907,7 +970,7 @@ class PoolMachine(RuleBasedStateMachine):
         """There are new settings."""
         self.bound = bound
         self.most = max(bound, self.most)
-        self.pool.adjust(PoolBounds(max_connections=bound, idle=30.0, max_age=240.0))
+        self.pool.adjust(self.bounds())
 
     @rule()
     def renew(self) -> None:
@@ -932,6 +995,7 @@ class PoolMachine(RuleBasedStateMachine):
         size = sum(counts.values()) - counts["waiting"]
         assert size <= self.most
         self.most = max(self.bound, size)
+        assert counts["connecting"] <= self.at_once
 
     @invariant()
     def what_is_outdated_lives(self) -> None:
@@ -949,11 +1013,14 @@ class PoolMachine(RuleBasedStateMachine):
 
     @invariant()
     def waiters_only_while_full(self) -> None:
-        """Nobody waits while there is room, but for a minute after the server was full."""
+        """Nobody waits while there is room, but for a minute after the server was full.
+
+        Or while so many connect that one more may not.
+        """
         counts = self.pool.counts()
         waiting = counts.pop("waiting")
         if waiting and self.jobs.clock.seconds() >= self.full_until:
-            assert sum(counts.values()) >= self.bound
+            assert sum(counts.values()) >= self.bound or counts["connecting"] == self.at_once
         if counts["idle"]:
             assert all(waiter.fresh for waiter in self.pool._waiting)
         if waiting:

@@ -380,6 +380,21 @@ class ServersTests(TargetCase):
         [outcome] = self.successResultOf(delivery)
         self.assertEqual(outcome.peer, "192.0.2.2[192.0.2.2]:25")
 
+    def test_shared(self) -> None:
+        """The next job goes to the one that has the fewest; what lies idle counts for nothing."""
+        first, second = (self.deliver(make_job(servers=BOTH)) for _ in BOTH)
+        wire = self.greet(0)
+        self.answer(self.greet(1))
+        self.assertEqual(self.attempts(), ["192.0.2.1", "192.0.2.2"])
+        self.assertEqual(self.events(second), [Event.ACCEPTED])
+        self.deliver(make_job(servers=BOTH))
+        self.answer(wire)
+        self.assertEqual(self.events(first), [Event.ACCEPTED])
+        self.deliver(make_job(servers=BOTH))
+        self.assertEqual(self.attempts(), ["192.0.2.1", "192.0.2.2"])
+        busy = [pool.counts()["busy"] for pool in self.target.pools]
+        self.assertEqual(busy, [1, 1])
+
     def test_not_ready(self) -> None:
         """So does a server that greets with a refusal, or not at all."""
         for says in (b"554 no\r\n", CLOSING, b"rubbish\r\n", b"220 gateway.example hi\r\n"):
@@ -453,9 +468,10 @@ class ServersTests(TargetCase):
 
     def test_what_says_nothing_about_the_server(self) -> None:
         """A full pool, and a deadline that has passed, make nobody rest."""
+        for _ in BOTH:
+            self.deliver(make_job(servers=BOTH, bounds=ONE))
+            self.greet()
         self.deliver(make_job(servers=BOTH, bounds=ONE))
-        self.deliver(make_job(servers=BOTH, bounds=ONE))
-        self.greet()
         self.reactor.advance(30)
         self.assertEqual(self.target.hosts.resting, [])
         self.setUp()
@@ -897,4 +913,4 @@ class EndTests(TargetCase):
         self.assertEqual(self.events(busy), [Event.DROPPED])
         self.successResultOf(ending)
         self.assertEqual(self.reactor.getDelayedCalls(), [])
-        self.assertEqual(self.attempts(), ["192.0.2.1"] * 2)
+        self.assertEqual(self.attempts(), ["192.0.2.1", "192.0.2.2"])

@@ -124,7 +124,7 @@ class GoodTests(OutboundCase):
         """Without any key everything has the defaults of the settings class."""
         given = self.queue()
         server = Server("", 25, "me.example", tls=TLS.OFFERED)
-        direct = NextHop((server,), Timeouts(), PoolBounds(max_connections=100))
+        direct = NextHop((server,), Timeouts(), PoolBounds(max_connections=100, max_connecting=100))
         self.assertEqual(given, Outbound(store=f"sqlite:{self.queue_file}", direct=direct))
 
     def test_values(self) -> None:
@@ -154,7 +154,7 @@ class GoodTests(OutboundCase):
                 received_header="by us",
                 local_mx_ok=True,
                 inet_prefer="v6",
-                direct=NextHop((server,), Timeouts(1, 2, 40, 4), PoolBounds(7, 5, 6, 8)),
+                direct=NextHop((server,), Timeouts(1, 2, 40, 4), PoolBounds(7, 5, 6, 8, 7)),
                 nameservers=(("192.0.2.53", 53),),
             ),
         )
@@ -307,7 +307,7 @@ class SmartHostTests(OutboundCase):
         given = self.queue(f"{SMART}bind=192.0.2.9\nbind_helo=out.example\nreply_timeout=9")
         assert given.smart_host is not None
         server = Server("smtp.example", 587, "out.example", "192.0.2.9", tls=TLS.OFFERED)
-        bounds = PoolBounds(max_connections=100)
+        bounds = PoolBounds(max_connections=100, max_connecting=100)
         self.assertEqual(given.smart_host, NextHop((server,), Timeouts(reply=9), bounds))
 
     def test_login(self) -> None:

@@ -32,7 +32,13 @@ OTHERS: dict[type, dict[str, Any]] = {
         "address": "192.0.2.8",
     },
     Timeouts: {"connect": 1.0, "reply": 1.0, "forward": 1.0, "dot": 1.0},
-    PoolBounds: {"max_connections": 1, "idle": 1.0, "max_age": 1.0, "max_messages": 1},
+    PoolBounds: {
+        "max_connections": 1,
+        "idle": 1.0,
+        "max_age": 1.0,
+        "max_messages": 1,
+        "max_connecting": 3,
+    },
     NextHop: {
         "servers": (SERVER, attrs.evolve(SERVER, host="b.example")),
         "timeouts": Timeouts(1.0),

@@ -198,6 +198,8 @@ class PlentyTests(SharesCase):
             for _ in range(lot(80, 2)):
                 worker.job()
             gateway.work()
+            while worker.unopened:
+                gateway.work()  # what began when others had ended
         self.assertEqual(worker.said, said)
         self.assertEqual(worker.size, lot(80, 2))
 
@@ -232,6 +234,8 @@ class PlentyTests(SharesCase):
         for _ in range(20):
             gateway.workers[1].job()
         gateway.deliver()
+        for opening in gateway.workers[1].openings:
+            opening.succeed()  # which has the next ones begin
         self.assertEqual(gateway.workers[1].size, 20)
         self.assertEqual(gateway.waiting, 0)
 

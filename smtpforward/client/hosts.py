@@ -1,5 +1,6 @@
 """Which server of a next hop is tried, and in what order: those that could not be reached rest.
 
+Those that do not share the jobs: the next one goes to the server that has the fewest.
 A server that failed comes after all others for a time. Then it is probed, by a connection that no
 message waits for, and is itself again when that succeeds. When all rest, they are tried all the
 same: the one that has rested longest first. Worker processes tell each other who rests, and each
@@ -14,7 +15,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from smtpforward.client.errors import ConnectFailed
-from smtpforward.client.rests import Rests
+from smtpforward.client.rests import Outstanding, Rests, none
 from smtpforward.job import NextHop, Server
 from smtpforward.net.clock import Clock
 
@@ -43,16 +44,14 @@ class RestingHosts(Rests):
         """Those that rest, the one that has rested longest first."""
         return sorted(self._since, key=self._since.__getitem__)
 
-    def order(self, next_hop: NextHop) -> Sequence[Server]:
-        """The servers of ``next_hop`` in the order in which a job tries them."""
+    def order(self, next_hop: NextHop, outstanding: Outstanding = none) -> Sequence[Server]:
+        """See :class:`Rests`: the one with the fewest jobs first, of several such the first."""
         servers = next_hop.servers
-        if not self._since or len(servers) == 1:
-            return servers
-        resting = [server for server in servers if server in self._since]
-        if not resting:
+        if len(servers) == 1:
             return servers
         up = [server for server in servers if server not in self._since]
-        return up + sorted(resting, key=self._since.__getitem__)
+        resting = [server for server in servers if server in self._since]
+        return sorted(up, key=outstanding) + sorted(resting, key=self._since.__getitem__)
 
     def failed(self, server: Server, next_hop: NextHop, why: str) -> None:
         """``server`` could not be reached: it rests, if there is another one."""

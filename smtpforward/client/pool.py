@@ -4,7 +4,8 @@ The pool knows slots, waiters and time; it does not know SMTP. Its rules:
 
 - connecting + busy + idle + closing <= ``max_connections``, or this process's share of it, which
   may change at any time; each connection in one state;
-- waiters exist only while no slot is free, are served in order, and wait for a bounded time;
+- waiters exist only while no slot is free, or as many connect as may at once; they are served in
+  order, and wait for a bounded time;
 - a connect that fails fails its own job and is not tried again; only where it says that the server
   is full, and others live, the job waits like one at the bound and the pool stays as it is;
 - what lies idle too long, or is too old, is closed when that time comes, not at the next traffic;
@@ -22,6 +23,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from smtpforward.client.errors import ConnectFailed, PoolExhausted
+from smtpforward.client.idle import IdleConnections
 from smtpforward.client.slots import OwnSlots, Slots
 from smtpforward.client.waiters import C, Life, Request, Waiter
 from smtpforward.job import Event, PoolBounds
@@ -60,8 +62,7 @@ class Pool(Generic[C]):
         self._connecting: set[Waiter[C]] = set()
         self._busy: set[C] = set()
         self._closing: set[C] = set()
-        # The most recently used at the right; until when each may lie idle.
-        self._idle: dict[C, float] = {}
+        self._idle: IdleConnections[C] = IdleConnections()
         # Busy or still opening: to be closed instead of lying idle.
         self._outdated: set[C | Waiter[C]] = set()
         self._waiting: deque[Waiter[C]] = deque()
@@ -98,6 +99,11 @@ class Pool(Generic[C]):
         return len(self._connecting) + len(self._busy) + len(self._idle) + len(self._closing)
 
     @property
+    def outstanding(self) -> int:
+        """How many jobs it has."""
+        return len(self._busy) + len(self._connecting) + len(self._waiting)
+
+    @property
     def _room_to_come(self) -> int:
         """Free slots, when all that closes is gone."""
         return self._limit - self._size + len(self._closing)
@@ -107,8 +113,8 @@ class Pool(Generic[C]):
     def take(self) -> C | None:
         """An idle connection at once, the most recently used one; ``None`` where none is."""
         now = self._clock.seconds()
-        while self._idle and self._life is not Life.ENDING:
-            connection, until = self._idle.popitem()
+        while self._life is not Life.ENDING and (taken := self._idle.take()) is not None:
+            connection, until = taken
             if now < until and not connection.is_worn(self._bounds, now):
                 self._busy.add(connection)
                 return connection
@@ -135,13 +141,17 @@ class Pool(Generic[C]):
         return waiter.result
 
     def _has_room(self) -> bool:
-        return self._size < self._limit and not self._waiting
+        return not self._waiting and self._may_connect
+
+    @property
+    def _may_connect(self) -> bool:
+        return self._size < self._limit and len(self._connecting) < self._bounds.max_connecting
 
     def _enqueue(self, waiter: Waiter[C]) -> None:
         insort(self._waiting, waiter, key=lambda other: other.number)
         delay = max(0.0, waiter.until - self._clock.seconds())
         waiter.timer = self._clock.callLater(delay, self._waited_enough, waiter)
-        if waiter.fresh and self._idle:
+        if waiter.fresh and self._idle and self._size >= self._limit:
             # All slots are taken, some by connections that this job may not have.
             self._retire_oldest()
         self._tell()
@@ -186,6 +196,8 @@ class Pool(Generic[C]):
             waiter.result.errback(self._shutting_down())
         else:
             waiter.result.callback(connection)
+        if self._waiting:
+            self._serve()
 
     def _not_opened(self, failure: Failure, waiter: Waiter[C]) -> None:
         self._connecting.discard(waiter)
@@ -250,8 +262,7 @@ class Pool(Generic[C]):
     def _hurry(self) -> None:
         """Others wait: what lies idle has less time for it."""
         earlier = max(0.0, self._bounds.idle - SPARED_FOR)
-        for connection, until in self._idle.items():
-            self._idle[connection] = until - earlier
+        self._idle.hurry(earlier)
         self._expire()
 
     def _tell(self) -> None:
@@ -262,7 +273,9 @@ class Pool(Generic[C]):
         lacking = len(self._waiting)
         if self._ceiling is not None:
             lacking = max(0, min(lacking, self._ceiling - self._size))
-        self._slots.tell(self._size, lacking, self._bounds.max_connections)
+        # Those that wait because enough connect at once have their slots.
+        room = max(0, min(lacking, self._limit - self._size))
+        self._slots.tell(self._size + room, lacking - room, self._bounds.max_connections)
         self._set_limit()
 
     # -- connections report
@@ -288,12 +301,10 @@ class Pool(Generic[C]):
         elif self._life is Life.WINDING_DOWN:
             self._retire(connection)
         else:
-            until = min(now + self._bounds.idle, connection.worn_at(self._bounds))
-            if not self._plenty:
-                until = min(until, now + SPARED_FOR)
-            self._idle[connection] = until
-            if self._expiry.due is None or until < self._expiry.due:
-                self._expiry.arm_until(until)
+            spared = self._bounds.idle if self._plenty else min(self._bounds.idle, SPARED_FOR)
+            due = self._idle.add(connection, now + spared, connection.worn_at(self._bounds))
+            if self._expiry.due is None or due < self._expiry.due:
+                self._expiry.arm_until(due)
 
     def _has_served_its_time(self, connection: C, now: float) -> bool:
         if self._too_many:
@@ -312,14 +323,14 @@ class Pool(Generic[C]):
     def closing(self, connection: C) -> None:
         """A connection takes no further message; it holds its slot until it is gone."""
         self._busy.discard(connection)
-        self._idle.pop(connection, None)
+        self._idle.discard(connection)
         self._closing.add(connection)
 
     def gone(self, connection: C) -> None:
         """A connection is closed: its slot is free."""
         for state in (self._busy, self._closing, self._outdated):
             state.discard(connection)
-        self._idle.pop(connection, None)
+        self._idle.discard(connection)
         self._serve()
         self._forget_if_empty()
 
@@ -329,7 +340,7 @@ class Pool(Generic[C]):
             return  # An attempt that fails at once comes back here; the loop goes on below.
         self._serving = True
         try:
-            while self._waiting and self._size < self._limit:
+            while self._waiting and self._may_connect:
                 waiter = self._waiting[0]
                 self._leave_queue(waiter)
                 self._open(waiter)
@@ -340,23 +351,19 @@ class Pool(Generic[C]):
     # -- expiry
 
     def _retire(self, connection: C) -> None:
-        self._idle.pop(connection, None)
+        self._idle.discard(connection)
         self._closing.add(connection)
         connection.quit()
 
     def _retire_oldest(self) -> None:
-        self._retire(next(iter(self._idle)))
+        self._retire(self._idle.oldest())
 
     def _expire(self) -> None:
-        now = self._clock.seconds()
-        nearest: float | None = None
-        for connection, due in list(self._idle.items()):
-            if due <= now:
-                self._retire(connection)
-            elif nearest is None or due < nearest:
-                nearest = due
-        if nearest is not None:
-            self._expiry.arm_until(nearest)
+        for connection in self._idle.due(self._clock.seconds()):
+            self._retire(connection)
+        due = self._idle.next_due()
+        if due is not None:
+            self._expiry.arm_until(due)
 
     # -- new settings
 
@@ -371,8 +378,7 @@ class Pool(Generic[C]):
 
     def _shorten_idle_times(self) -> None:
         latest = self._clock.seconds() + self._bounds.idle
-        for connection, until in self._idle.items():
-            self._idle[connection] = min(until, latest, connection.worn_at(self._bounds))
+        self._idle.shorten(latest, lambda connection: connection.worn_at(self._bounds))
         self._expire()
 
     def renew(self) -> None:

@@ -7,7 +7,7 @@ is kept is bounded: the one that failed the longest ago is forgotten.
 """
 
 from abc import abstractmethod
-from collections.abc import Container, Sequence
+from collections.abc import Callable, Container, Sequence
 
 from attrs import frozen
 from twisted.logger import Logger
@@ -17,6 +17,12 @@ from smtpforward.job import NextHop, Server
 from smtpforward.net.clock import Clock
 
 MOST_KEPT = 10_000
+Outstanding = Callable[[Server], int]
+
+
+def none(server: Server) -> int:
+    """No server has more jobs than another."""
+    return 0
 
 
 class Rests(Fact):
@@ -28,8 +34,12 @@ class Rests(Fact):
         """Those that rest, the one that has rested longest first."""
 
     @abstractmethod
-    def order(self, next_hop: NextHop) -> Sequence[Server]:
-        """The servers of ``next_hop`` in the order in which a job tries them."""
+    def order(self, next_hop: NextHop, outstanding: Outstanding) -> Sequence[Server]:
+        """The servers of ``next_hop`` in the order in which a job tries them.
+
+        :param outstanding: how many jobs a server has, where those that do not rest stand for the
+            same and share them.
+        """
 
     @abstractmethod
     def failed(self, server: Server, next_hop: NextHop, why: str) -> None:
@@ -76,8 +86,8 @@ class PassingRests(Rests):
         now = self._clock.seconds()
         return [server for server, rest in self._rests.items() if now < rest.until]
 
-    def order(self, next_hop: NextHop) -> Sequence[Server]:
-        """See :class:`Rests`."""
+    def order(self, next_hop: NextHop, outstanding: Outstanding = none) -> Sequence[Server]:
+        """See :class:`Rests`; MX hosts have an order of their own."""
         servers = next_hop.servers
         if not self._rests or len(servers) == 1:
             return servers

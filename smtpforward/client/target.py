@@ -1,9 +1,9 @@
 """The forwarding target: hands each job to a backend of its next hop, over pooled connections.
 
-Failure policy: the servers of a next hop are tried in order, those that rest last, within the job's
-deadline, as long as none was reached. A reused connection that ends before our dot is replaced once
-by a fresh one, in silence; a fresh one's end is the answer. After our dot nothing is ever tried
-again.
+Failure policy: the servers of a next hop are tried one after the other, those that rest last,
+within the job's deadline, as long as none was reached. A reused connection that ends before our dot
+is replaced once by a fresh one, in silence; a fresh one's end is the answer. After our dot nothing
+is ever tried again.
 """
 
 import enum
@@ -118,6 +118,10 @@ class ForwardTarget:
     def pools(self) -> Sequence[Pool[BackendSession]]:
         """The pools that hold something; their ``counts`` tell what."""
         return tuple(self._pools.values())
+
+    def outstanding(self, server: Server) -> int:
+        """How many jobs ``server`` has."""
+        return self._pools[server].outstanding if server in self._pools else 0
 
     def pool(self, server: Server, next_hop: NextHop) -> Pool[BackendSession]:
         """The pool of one backend."""
@@ -290,7 +294,7 @@ class HandOver:
         self._job = job
         self._target = target
         self._clock = clock
-        self._servers = target.hosts.order(job.next_hop)
+        self._servers = target.hosts.order(job.next_hop, target.outstanding)
         self._next_server = 0
         # When it began to wait for a connection, if it had to, and when it had one.
         self._since: float | None = None

@@ -181,6 +181,6 @@ class _Builder:
 
 
 def _bounds(main: Values) -> PoolBounds:
-    return PoolBounds(
-        main["concurrency_max"], main["timeout"], main["max_age"], main["max_messages"]
-    )
+    most = main["concurrency_max"]
+    # A destination's messages are not more than that at once, and each has its own time to connect.
+    return PoolBounds(most, main["timeout"], main["max_age"], main["max_messages"], most)

@@ -264,7 +264,7 @@ GUARDS = [
     _pool(
         "HarakaPoolTraps.test_fin_races_with_release",
         POOL,
-        "            state.discard(connection)\n        self._idle.pop(connection, None)\n",
+        "            state.discard(connection)\n        self._idle.discard(connection)\n",
         "            state.discard(connection)\n",
     ),
     _pool(
@@ -300,8 +300,8 @@ GUARDS = [
     _pool(
         "HarakaPoolTraps.test_idle_connections_fill_the_backend",
         POOL,
-        "            if due <= now:\n                self._retire(connection)\n",
-        "            if due <= now:\n                pass\n",
+        "in self._idle.due(self._clock.seconds()):\n            self._retire(connection)\n",
+        "in self._idle.due(self._clock.seconds()):\n            pass\n",
     ),
     _pool(
         "HarakaPoolTraps.test_backend_that_allows_few",
@@ -338,20 +338,56 @@ GUARDS = [
     _pool(
         "OtherPoolTraps.test_one_after_the_other",
         POOL,
-        "return self._size < self._limit and not self._waiting",
+        "return not self._waiting and self._may_connect",
         "return not self._size",
+    ),
+    Guard(
+        "tests.test_client_pool.AtOnceTests.test_burst",
+        POOL,
+        "self._size < self._limit and len(self._connecting) < self._bounds.max_connecting",
+        "self._size < self._limit",
+    ),
+    Guard(
+        "tests.test_client_pool.AtOnceTests.test_burst",
+        POOL,
+        "        if self._waiting:\n            self._serve()\n",
+        "",
+    ),
+    Guard(
+        "tests.test_client_pool.AtOnceTests.test_idle_ones_stay",
+        POOL,
+        "if waiter.fresh and self._idle and self._size >= self._limit:",
+        "if waiter.fresh and self._idle:",
+    ),
+    Guard(
+        "tests.test_client_target.ServersTests.test_shared",
+        "smtpforward/client/hosts.py",
+        "sorted(up, key=outstanding)",
+        "up",
+    ),
+    Guard(
+        "tests.test_client_body.FileProducerTests.test_short",
+        "smtpforward/content.py",
+        "            if not piece:\n                raise",
+        "            if not piece:\n                return\n                raise",
+    ),
+    Guard(
+        "tests.test_net_writethrough.WriteTests.test_file_behind_what_waits",
+        "smtpforward/net/writethrough.py",
+        "if self._tempDataBuffer or self.dataBuffer:\n            raise BlockingIOError",
+        "if False:\n            raise BlockingIOError",
     ),
     _pool(
         "OtherPoolTraps.test_one_after_the_first_wave",
         POOL,
-        "while self._idle and self._life is not Life.ENDING:",
-        "while self._idle and not self._busy:",
+        "while self._life is not Life.ENDING and (taken",
+        "while not self._busy and (taken",
     ),
     _pool(
         "OtherPoolTraps.test_idle_beyond_the_limit",
         POOL,
-        "self._expiry.arm_until(until)",
-        "pass",
+        "            if self._expiry.due is None or due < self._expiry.due:\n",
+        "            if False:\n",
     ),
     # A name with several addresses.
     _resting(

@@ -15,7 +15,7 @@ def _shares(test: str, file: str, before: str, after: str) -> Guard:
     return Guard(f"tests.test_workers_shares.{test}", file, before, after)
 
 
-TELL = "        self._slots.tell(self._size, lacking, self._bounds.max_connections)\n"
+TELL = "        self._slots.tell(self._size + room, lacking - room, self._bounds.max_connections)\n"
 
 GUARDS = [
     # The bound over all workers.
@@ -45,8 +45,8 @@ GUARDS = [
     _shares(
         "ScarceTests.test_nothing_idle_while_others_wait",
         POOL,
-        "            if not self._plenty:\n                until",
-        "            if False:\n                until",
+        "self._bounds.idle if self._plenty else min(self._bounds.idle, SPARED_FOR)",
+        "self._bounds.idle",
     ),
     _shares(
         "ScarceTests.test_served_otherwise",
