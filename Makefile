@@ -16,7 +16,7 @@ UNIT_TESTS = $(shell find tests -name 'test_*.py' -not -path 'tests/integration/
 TESTS ?= tests
 PEERS := postfix swaks libnet-ssleay-perl openssl dovecot-core \
 	chromium curl msmtp nmap postgresql dnsmasq-base mutt mailutils fail2ban pflogsumm prometheus \
-	systemd logrotate man-db mandoc zsh fish haproxy
+	systemd logrotate man-db mandoc zsh fish haproxy jq
 # Where PostgreSQL's packages read whether to make and start a server of their own.
 CLUSTERS := /etc/postgresql-common/createcluster.d
 MACHINES := tests.test_fuzz_edge tests.test_fuzz_forwarding tests.test_fuzz_corpus \
