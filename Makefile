@@ -16,7 +16,7 @@ UNIT_TESTS = $(shell find tests -name 'test_*.py' -not -path 'tests/integration/
 TESTS ?= tests
 PEERS := postfix swaks libnet-ssleay-perl openssl dovecot-core \
 	chromium curl msmtp nmap postgresql dnsmasq-base mutt mailutils fail2ban pflogsumm prometheus \
-	systemd logrotate man-db mandoc zsh fish
+	systemd logrotate man-db mandoc zsh fish haproxy jq
 # Where PostgreSQL's packages read whether to make and start a server of their own.
 CLUSTERS := /etc/postgresql-common/createcluster.d
 MACHINES := tests.test_fuzz_edge tests.test_fuzz_forwarding tests.test_fuzz_corpus \
@@ -199,7 +199,7 @@ bench-peers: peers
 	@if [ "$$(id -u)" != 0 ]; then echo 'make bench-peers needs root' >&2; exit 77; fi
 	@command -v npm >/dev/null || NODE='nodejs npm'; \
 		DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends \
-		haproxy strace $$NODE
+		strace $$NODE
 	mkdir -p $(UNPACKED)/haraka
 	cd $(UNPACKED)/haraka && npm install Haraka --omit=optional --before=2026-09-16 \
 		--no-audit --no-fund

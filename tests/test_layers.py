@@ -7,6 +7,7 @@ edge without the pool.
 """
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -29,6 +30,8 @@ LAYERS = (
     {"service", "queueing", "hosting"},
     {"commands", "worker"},
 )
+# The page that shows them.
+CHART = ROOT / "docs" / "how-it-works.md"
 # What a part must not know, though it lies no higher.
 APART = {
     "net": {"config", "record"},
@@ -123,6 +126,13 @@ class LayersTests(SynchronousTestCase):
         names = [name for layer in LAYERS for name in layer]
         self.assertEqual(len(names), len(set(names)))
         self.assertEqual(set(names), {part(module) for module in modules() if module != FACE})
+
+    def test_shown(self) -> None:
+        """The page about the parts shows these layers, the highest first."""
+        [chart] = re.findall(r"## Layers\n.*?```\n(.*?)```", CHART.read_text("utf-8"), re.DOTALL)
+        rows = chart.replace(",\n", ", ").splitlines()
+        layers = [set(row.split("  ")[0].split(", ")) for row in rows if not row.startswith(" ")]
+        self.assertEqual(list(LAYERS), layers[::-1])
 
     def test_downward(self) -> None:
         """A module imports from its own layer or lower ones."""

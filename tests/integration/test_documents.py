@@ -1,5 +1,6 @@
 """The documents: the site is made without a warning, and the first steps are those of the page."""
 
+import argparse
 import os
 import re
 import shutil
@@ -10,6 +11,7 @@ from pathlib import Path
 
 from twisted.internet.threads import deferToThread
 
+from smtpforward.commands.main import parser
 from tests.peers.case import PeerTestCase
 from tests.peers.gateway import TREE
 from tests.peers.ports import free_port
@@ -59,6 +61,28 @@ class SiteTests(PeerTestCase):
         told = re.findall(r"^\.\. \w+:: smtpforward\.([\w.]+)$",
                           (DOCS / "reference.md").read_text("utf-8"), re.MULTILINE)  # fmt: skip
         self.assertEqual(sorted(smtpforward.__all__), sorted(one.split(".")[-1] for one in told))
+
+
+class ContentsTests(PeerTestCase):
+    """Lists of what there is."""
+
+    def test_readme(self) -> None:
+        """The README leads to every page."""
+        readme = (TREE / "README.md").read_text("utf-8")
+        pages = {str(path.relative_to(TREE)) for path in DOCS.rglob("*.md")} - {"docs/index.md"}
+        linked = {path.partition("#")[0] for path in re.findall(r"\((docs/[^)]*)\)", readme)}
+        self.assertEqual(pages, linked)
+
+    def test_commands(self) -> None:
+        """``docs/commands.md`` begins with all commands."""
+        table = (DOCS / "commands.md").read_text("utf-8").partition("## ")[0]
+        told = set(re.findall(r"^\| `([a-z-]+)` \|", table, re.MULTILINE))
+        [commands] = [
+            set(action.choices)
+            for action in parser()._actions
+            if isinstance(action, argparse._SubParsersAction)
+        ]
+        self.assertEqual(commands, told)
 
 
 class StartTests(PeerTestCase):
