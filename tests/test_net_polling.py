@@ -6,6 +6,8 @@ from typing import Any
 
 from twisted.internet.base import ReactorBase
 from twisted.internet.epollreactor import EPollReactor
+from twisted.internet.error import ConnectionDone, ConnectionLost
+from twisted.internet.main import CONNECTION_DONE, CONNECTION_LOST
 from twisted.internet.task import Clock
 from twisted.python import context, log
 from twisted.trial.unittest import SynchronousTestCase
@@ -17,13 +19,17 @@ class Reader:
     """One end of a socket pair that a reactor watches.
 
     :ivar systems: of the log's context, at each read.
+    :ivar says: what reading says of the connection. ``lost``: how it was told to have ended.
     """
+
+    says: Exception | None = None
 
     def __init__(self, name: str, raises: bool = False) -> None:
         self.mine, self.other = socket.socketpair()
         self.name = name
         self.systems: list[Any] = []
         self.read: list[bytes] = []
+        self.lost: list[Any] = []
         self._raises = raises
 
     def __repr__(self) -> str:
@@ -37,15 +43,21 @@ class Reader:
         """See ILoggingContext."""
         return self.name
 
-    def doRead(self) -> None:
+    def doRead(self) -> Exception | None:
         """See IReadDescriptor."""
         self.systems.append((context.get(log.ILogContext) or {}).get("system"))
         self.read.append(self.mine.recv(100))
         if self._raises:
             raise ZeroDivisionError
+        return self.says
 
     def connectionLost(self, reason: Any) -> None:
         """See IReadDescriptor."""
+        self.lost.append(reason.type)
+
+    def readConnectionLost(self, reason: Any) -> None:
+        """See IHalfCloseableDescriptor."""
+        self.connectionLost(reason)
 
     def close(self) -> None:
         """Both ends."""
@@ -76,6 +88,9 @@ class PollingTests(SynchronousTestCase):
         text = inspect.getsource(EPollReactor.doPoll)
         self.assertIn("self._poller.poll(timeout, len(self._selectables))", text)
         self.assertIn("log.callWithLogger(selectable, _drdw, selectable, fd, event)", text)
+        text = inspect.getsource(EPollReactor._doReadOrWrite)
+        for line in ("why = selectable.doRead()", "_disconnectSelectable(selectable, why, inRead)"):
+            self.assertIn(line, text)
 
     def test_reads(self) -> None:
         """Each socket with something to read is read, outside any context of its own."""
@@ -110,15 +125,28 @@ class PollingTests(SynchronousTestCase):
         self.reactor.doIteration(0)
         self.assertEqual(len({first, second} & set(self.reactor.getReaders())), 1)
 
+    def test_ended(self) -> None:
+        """What reading says of the end is passed on, as Twisted does it."""
+        for reason, kind in ((CONNECTION_DONE, ConnectionDone), (CONNECTION_LOST, ConnectionLost)):
+            reader = self.reader("only")
+            reader.says = reason
+            without_log_context(self.reactor)
+            reader.other.send(b"a")
+            self.reactor.doIteration(0)
+            self.assertEqual(reader.lost, [kind])
+            self.reactor.removeReader(reader)
+
     def test_fault(self) -> None:
-        """What reading raises is logged; the others are served."""
+        """What reading raises is logged, and ends that connection; the others are served."""
         bad, good = self.reader("bad", raises=True), self.reader("good")
         without_log_context(self.reactor)
         bad.other.send(b"a")
         good.other.send(b"b")
         self.reactor.doIteration(0)
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
-        self.assertEqual(good.read, [b"b"])
+        self.assertEqual((bad.lost, good.read), ([ZeroDivisionError], [b"b"]))
+        self.assertIn(good, self.reactor.getReaders())
+        self.assertNotIn(bad, self.reactor.getReaders())
 
     def test_fault_outside_reading(self) -> None:
         """So it is with what the reactor itself trips over."""
