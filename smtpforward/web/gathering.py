@@ -5,6 +5,7 @@ waited for a moment; a store that does not answer in time leaves the ones from b
 """
 
 from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
@@ -18,6 +19,7 @@ from smtpforward.net.clock import Clock
 from smtpforward.outbound.entry import Stats
 from smtpforward.outbound.queue import OutboundQueue
 from smtpforward.server.factory import GatewayFactory
+from smtpforward.web.backends import MOST, MOST_HOPS
 
 STATS_FOR = 10.0
 PATIENCE = 1.0
@@ -117,6 +119,7 @@ class Gatherer:
     ) -> Observation:
         values = dict(self._counted())
         values.update(_pools(self._target, None))
+        values.update(self._down())
         if queue is not None:
             values.update(_pools(queue[1], MX))
         if queue is not None and stats is not None:
@@ -144,6 +147,16 @@ class Gatherer:
             ("deliveries_total", counts.deliveries),
         ):
             yield from (((name, labels), count) for labels, count in by_two.items())
+
+    def _down(self) -> dict[Key, float]:
+        """For the first of the backends, whether it is known to be out of reach."""
+        found: dict[Key, float] = {}
+        for server in dict.fromkeys(islice(self._servers(), MOST_HOPS)):
+            key = ("backend_down", (backend_of(str(server)),))
+            if key not in found and len(found) >= MOST:
+                break
+            found[key] = max(found.get(key, 0.0), float(self._target.is_down(server)))
+        return found
 
     def _reasons(self, queue: tuple[OutboundQueue, ForwardTarget] | None) -> Iterator[str]:
         if self._factory.draining:

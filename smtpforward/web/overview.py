@@ -11,7 +11,7 @@ from typing import Any
 from attrs import field, frozen
 from twisted.internet.defer import Deferred
 
-from smtpforward.config.settings import Settings
+from smtpforward.config.settings import Route, Settings
 from smtpforward.counts import backend_of
 from smtpforward.figures import Figures, Observation
 from smtpforward.questions import Question, Refused
@@ -205,6 +205,13 @@ def _counted(figures: Figures) -> Json:
     }
 
 
+def _way(route: Route) -> str:
+    """Whose mail is queued."""
+    if not route.queues:
+        return "forward"
+    return "outbound" if route.queue else "relaying"
+
+
 def _routes(settings: Settings) -> Any:
     """The default route and the first of the sections."""
     for number, route in enumerate(settings.routes.all()):
@@ -214,6 +221,6 @@ def _routes(settings: Settings) -> Any:
         name = settings.routes.default is not route and route.section
         yield {
             "name": name or "default",
-            "queue": "outbound" if route.queues else "forward",
+            "queue": _way(route),
             "backends": list(dict.fromkeys(servers)),
         }

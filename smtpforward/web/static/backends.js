@@ -9,7 +9,9 @@ const HEALTH = {
   unreachable: ["bad", "Unreachable"],
   unknown: ["unknown", "Unknown"],
 };
-const WAYS = { forward: "at once, while the sender waits", outbound: "from the queue, with retries", lmtp: "over LMTP" };
+const WAYS = { forward: "at once, while the sender waits", outbound: "from the queue, with retries",
+  relaying: "at once; for clients that relay, from the queue" };
+const BY_MX = "the mail hosts of each domain, or the smart host";
 const STATES = ["busy", "connecting", "closing", "idle"];
 const NUMBERS = ["busy", "idle", "connecting", "waiting", "sent", "deferred", "bounced"];
 const MOST = 200; // The gateway tells no more of them.
@@ -34,8 +36,9 @@ export class Backends {
 
   fillRoute(row, { queue, backends }) {
     setText(row.children[1], WAYS[queue] ?? queue);
-    if (queue === "outbound" || !backends.length) setText(row.children[2], "the mail hosts of each domain, or the smart host");
+    if (queue === "outbound" || !backends.length) setText(row.children[2], BY_MX);
     else {
+      setClass(row.children[2], queue === "relaying" ? "or-mx" : "");
       reconcile(listIn(row.children[2]), backends, {
         key: (backend) => backend,
         create: (backend) => make("li", {}, make("span", {}), make("span", { text: backend })),

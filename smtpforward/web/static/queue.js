@@ -72,6 +72,7 @@ export class Queue {
     const most = Math.max(1, ...found.map((one) => one.entries));
     show(byId("destinations-empty"), found.length === 0);
     reconcile(byId("destination-rows"), found, {
+      sorted: true,
       key: (one) => one.destination,
       create: ({ destination }) => make("tr", {},
         make("th", { scope: "row" }, make("button", { type: "button", class: "link", text: destination, title: `Show what waits for ${destination}`,
