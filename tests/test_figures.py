@@ -47,7 +47,9 @@ class TogetherTests(SynchronousTestCase):
         """
         age, down = ("queue_oldest_age_seconds", ()), ("backend_down", ("x",))
         one = Figures({("a", ("x",)): 1, ("b", ()): 2, age: 7.0, down: 1}, {"edge": ((1, 2), 0.5)})
-        other = Figures({("a", ("x",)): 3, age: 5.0, down: 1}, {"edge": ((1, 0), 1.0), "wait": ((4,), 2.0)})
+        other = Figures(
+            {("a", ("x",)): 3, age: 5.0, down: 1}, {"edge": ((1, 0), 1.0), "wait": ((4,), 2.0)}
+        )
         both = together([one, other])
         self.assertEqual(both.values, {("a", ("x",)): 4, ("b", ()): 2, age: 7.0, down: 1})
         self.assertEqual(both.times, {"edge": ((2, 2), 1.5), "wait": ((4,), 2.0)})
