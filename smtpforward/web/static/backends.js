@@ -38,7 +38,6 @@ export class Backends {
     setText(row.children[1], WAYS[queue] ?? queue);
     if (queue === "outbound" || !backends.length) setText(row.children[2], BY_MX);
     else {
-      setClass(row.children[2], queue === "relaying" ? "or-mx" : "");
       reconcile(listIn(row.children[2]), backends, {
         key: (backend) => backend,
         create: (backend) => make("li", {}, make("span", {}), make("span", { text: backend })),
@@ -48,12 +47,13 @@ export class Backends {
           setText(item.firstElementChild, word);
         },
       });
+      setText(row.children[2].lastElementChild, queue === "relaying" ? `or ${BY_MX}` : "");
     }
   }
 }
 
 function listIn(cell) {
-  if (cell.firstElementChild?.tagName !== "UL") cell.replaceChildren(make("ul", { class: "inline" }));
+  if (cell.firstElementChild?.tagName !== "UL") cell.replaceChildren(make("ul", { class: "inline" }), make("p", { class: "aside" }));
   return cell.firstElementChild;
 }
 

@@ -33,8 +33,12 @@ export class Live {
     this.due = 0;
     this.opened = Date.now();
     this.source = new EventSource("api/events");
+    this.taken = false;
     this.source.addEventListener("error", () => this.failed());
-    this.source.addEventListener("open", () => this.listeners.open());
+    this.source.addEventListener("open", () => {
+      this.taken = true;
+      this.listeners.open();
+    });
     for (const event of ["status", "transactions"]) {
       this.source.addEventListener(event, (message) => {
         this.well();
@@ -62,16 +66,17 @@ export class Live {
     this.lost = true;
     this.due = Date.now() + this.wait;
     this.wait = Math.min(this.wait * 2, LONGEST_WAIT);
+    this.refused = false;
     this.say();
-    this.lookAround();
+    if (!this.taken) this.lookAround();
   }
 
-  /** It may have as many listeners as it allows, and still answer. */
+  /** It may have as many listeners as it allows, and answer all the same. */
   async lookAround() {
     const now = await ask("status").catch(() => null);
     if (!this.lost) return;
-    this.refused = now !== null;
     if (now) {
+      this.refused = true;
       this.heard = Date.now();
       this.listeners.status(now);
     }
