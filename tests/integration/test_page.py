@@ -96,9 +96,12 @@ class PageCase(MetricsCase):
         await deferToThread(bring, gateway.port, "ann@example.net", *["a@example.com"] * FEW)
         return await self.used_in_vain(gateway)
 
-    async def loaded(self) -> Gateway:
+    async def loaded(self, nodes: int = 0) -> Gateway:
         """It has had much, of each kind."""
-        gateway = await self.begun()
+        gateway = await self.begun(files={"connection.ini": f"nodes={nodes}\n"})
+        if nodes:
+            begun = lambda: gateway.output().count("forwards to")  # noqa: E731
+            await gateway.until(lambda: begun() == nodes, "all workers")
         for to, count, sessions in (("a@example.com", MESSAGES, 4), ("b@slow.example", SLOW, 3)):
             options = ["-s", str(sessions), "-m", str(count), "-l", "2000", "-t", to]
             done = await smtp_source(gateway.port, *options)
@@ -130,7 +133,16 @@ class ShownTests(PageCase):
 
     async def test_load(self) -> None:
         """After a load its numbers are those of the metrics, and the sinks' own counts."""
-        await self.loaded()
+        await self.check_load()
+
+    async def test_workers(self) -> None:
+        """The same of two processes together."""
+        await self.check_load(2)
+        self.assertIn(", 2 workers", self.about)
+
+    async def check_load(self, nodes: int = 0) -> None:
+        """The numbers are those of the load."""
+        await self.loaded(nodes)
         await visit(self.site, self.numbers)
         await self.quick.until(lambda: self.quick.messages == MESSAGES, "all")
         await self.slow.until(lambda: self.slow.messages == SLOW, "all of the slow one")
@@ -157,6 +169,7 @@ class ShownTests(PageCase):
         self.assertTrue(down.startswith("Unreachable"), down)
         self.assertIn("refused", down)
         self.assertEqual("Up", seen.text(row(self.quick.port, 2)))
+        self.about = seen.text("#about")
         default = seen.text("#route-rows tr[data-key=default]")
         self.assertIn("for clients that relay, from the queue", default)
         self.assertIn("127.0.0.1:25\n", default)
