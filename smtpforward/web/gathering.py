@@ -14,7 +14,7 @@ from twisted.python.failure import Failure
 from smtpforward.client.target import ForwardTarget
 from smtpforward.counts import MX, Counts, Times, backend_of
 from smtpforward.figures import Figures, Key, Observation
-from smtpforward.job import Server
+from smtpforward.job import NextHop, Server
 from smtpforward.net.clock import Clock
 from smtpforward.outbound.entry import Stats
 from smtpforward.outbound.queue import OutboundQueue
@@ -86,7 +86,8 @@ class Gatherer:
     """Puts them together.
 
     :param queue: the outbound queue and the target of its mail hosts, where there is one.
-    :param servers: the backends of the settings. ``listens``: whether mail is listened for.
+    :param servers: the backends of the settings. ``smart``: the smart host, where they name one.
+    :param listens: whether mail is listened for.
     """
 
     def __init__(
@@ -98,7 +99,9 @@ class Gatherer:
         servers: Callable[[], Iterable[Server]],
         listens: Callable[[], bool],
         clock: Clock,
+        smart: Callable[[], NextHop | None] = lambda: None,
     ) -> None:
+        self._smart = smart
         self._counts = counts
         self._factory = factory
         self._target = target
@@ -122,6 +125,10 @@ class Gatherer:
         values.update(self._down())
         if queue is not None:
             values.update(_pools(queue[1], MX))
+            smart = self._smart()
+            for server in smart.servers if smart else ():
+                key = ("backend_down", (backend_of(str(server)),))
+                values[key] = max(values.get(key, 0.0), float(queue[1].is_down(server)))
         if queue is not None and stats is not None:
             values.update(_queued(stats, queue[0].store.now()))
         counts = self._counts

@@ -107,7 +107,9 @@ class Overview:
             return None
         known = next((one for one in told if one is not None), None)
         of_one = known or {"open": False, **numbers(None, 0.0)}
-        return {**of_one, "may_change": self.may_change}
+        smart = settings.outbound.smart_host
+        name = backend_of(str(smart.servers[0])) if smart else None
+        return {**of_one, "may_change": self.may_change, "smart_host": name}
 
     async def transactions(self, search: str, limit: int) -> Json:
         """``/api/transactions``."""
@@ -222,5 +224,6 @@ def _routes(settings: Settings) -> Any:
         yield {
             "name": name or "default",
             "queue": _way(route),
+            "own_host": bool(route.section and route.own_host),
             "backends": list(dict.fromkeys(servers)),
         }

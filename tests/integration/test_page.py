@@ -18,7 +18,7 @@ from tests.peers.script import Script
 MESSAGES, FEW, SLOW, IN_VAIN, QUEUED = 200, 4, 6, 3, 5
 MARKUP = '"<img src=x onerror=alert(1)>"@example.net'
 LIVE = "() => document.querySelector('#live').classList.contains('live')"
-ROW = "#backend-rows tr[data-key='127.0.0.1:{}'] td:nth-child({})"
+ROW = "#backend-rows tr[data-key='127.0.0.1:{}'] > :nth-child({})"
 SENT, DEFERRED = 8, 9
 SHOWN = 25  # transactions, at first
 PORT = 2525
@@ -173,7 +173,10 @@ class ShownTests(PageCase):
         default = seen.text("#route-rows tr[data-key=default]")
         self.assertIn("for clients that relay, from the queue", default)
         self.assertIn("127.0.0.1:25\n", default)
-        self.assertIn("or the mail hosts of each domain", default)
+        smart = f"127.0.0.1:{self.late.port}"
+        self.assertIn(f"not in host_list: the smart host, {smart}", default)
+        self.assertEqual(f"{smart} (smart host)", seen.text(row(self.late.port, 1)))
+        self.assertEqual(QUEUED, seen.number(row(self.late.port, DEFERRED)))
         self.assertEqual(f"{QUEUED} messages, {QUEUED} entries", seen.text("#queue-aside"))
         seen.until(
             "wanted => document.querySelector('.accepted svg').ariaLabel.includes(wanted)",

@@ -244,7 +244,7 @@ export class Queue {
   sure(ids) {
     return confirmed({
       title: `Delete ${counted(ids.length, "message")}?`,
-      text: "Nobody gets them, no bounce is sent, and they cannot be brought back. Deleted are all entries of:",
+      text: `Nobody gets ${ids.length === 1 ? "it" : "them"}, no bounce is sent, and nothing brings ${ids.length === 1 ? "it" : "them"} back. Deleted are all entries of:`,
       names: ids.map((id) => `${id} from ${sender(this.chosen.get(id).sender)}`),
       yes: "Delete",
     });
