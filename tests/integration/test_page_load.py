@@ -14,6 +14,7 @@ import trustme
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
 
+from smtpforward.passwords import default_scheme, hash_secret
 from tests.integration.test_metrics import samples
 from tests.integration.test_page import PageCase, here, row
 from tests.peers.browser import NARROW, Visit, visit
@@ -25,9 +26,20 @@ DOCS = Path(__file__).resolve().parents[2] / "docs"
 ROUNDS = 36 if WRITE else 1
 QUICK, SLOW, POOLED, IN_VAIN, QUEUED, REFUSED = 60, 8, 2, 2, 1, 2  # in each round
 BUSY, WAITING, SENT, DEFERRED = 4, 7, 8, 9
+USER, PASSWORD = "operator", "a long secret"
 LEFT = datetime.timedelta(days=12)
 WORD = base64.b64encode(b"\0ann\0wrong").decode()
 WIDE = (1280, 1480)
+
+
+def quick(number: int) -> int:
+    """What the quick backend gets in a round: more in some than in others."""
+    return QUICK * (1 + number // 6 % 3)
+
+
+def hashed(password: str) -> str:
+    """As the settings should have it."""
+    return hash_secret(password, default_scheme())
 
 
 def one(client: smtplib.SMTP, sender: str, to: str) -> None:
@@ -76,13 +88,16 @@ class LoadTests(PageCase):
         issued.private_key_and_cert_chain_pem.write_to_path(both)
         both.chmod(0o600)
         tls = {"tls.ini": f"key={both}\ncert={both}\n", "host_list": "example.com\n"}
-        return await self.begun(files=tls)
+        logins = f"[core]\nmethods=PLAIN\n[users]\nann={hashed('secret')}\n"
+        more = f"queue_changes=true\nuser={USER}\npassword={hashed(PASSWORD)}\n"
+        return await self.begun(more, {**tls, "auth_flat_file.ini": logins})
 
     async def test_watched(self) -> None:
         """It shows what happens while it does; then its numbers are all the others'."""
         self.watching = await self.watched()
-        await visit(self.site, self.watch, WIDE)
-        found = samples((await self.get("/metrics")).body)
+        who = {"username": USER, "password": PASSWORD}
+        await visit(self.site, self.watch, WIDE, http_credentials=who)
+        found = samples((await self.get("/metrics", f"{USER}:{PASSWORD}")).body)
         for (port, status), count in self.counted.items():
             labels = f'backend="127.0.0.1:{port}",status="{status}"'
             self.assertEqual(count, found[f"smtpforward_transactions_total{{{labels}}}"], labels)
@@ -110,8 +125,8 @@ class LoadTests(PageCase):
         )
 
     async def sources(self, port: int, number: int) -> None:
-        """What the load generator brings; more of it in some rounds than in others."""
-        loads = [("b@slow.example", SLOW, 4), ("a@example.com", QUICK * (1 + number % 3), 3)]
+        """What the load generator brings."""
+        loads = [("b@slow.example", SLOW, 4), ("a@example.com", quick(number), 3)]
         running = [
             Deferred.fromCoroutine(
                 smtp_source(port, "-s", str(at_once), "-m", str(count), "-l", "4000", "-t", to)
@@ -146,9 +161,9 @@ class LoadTests(PageCase):
 
     def agree(self, seen: Visit) -> None:
         """The numbers are those of the load."""
-        quick = sum(QUICK * (1 + number % 3) + POOLED for number in range(ROUNDS))
+        taken = sum(quick(number) + POOLED for number in range(ROUNDS))
         self.counted = {
-            (self.quick.port, "sent"): quick,
+            (self.quick.port, "sent"): taken,
             (self.slow.port, "sent"): ROUNDS * SLOW,
             (self.down, "deferred"): ROUNDS * IN_VAIN,
         }
@@ -166,7 +181,7 @@ class LoadTests(PageCase):
             f"{ROUNDS * QUEUED} {word}, ",
         )
         # The steps of the charts end with every tenth second.
-        accepted = quick + ROUNDS * (SLOW + QUEUED)
+        accepted = taken + ROUNDS * (SLOW + QUEUED)
         refused = ROUNDS * REFUSED
         for name, count in (("accepted", accepted), ("refused", refused)):
             seen.until(

@@ -34,9 +34,10 @@ export class Transactions {
     return SHOWN[this.more];
   }
 
+  /** Who searches sees more at once. */
   anew() {
-    this.more = 0;
-    this.search();
+    this.more = this.form.elements.search.value.trim() ? 1 : 0;
+    return this.search();
   }
 
   /** The older ones as well; the focus goes to the first of them. */
@@ -63,7 +64,8 @@ export class Transactions {
     this.fresh = [];
     this.shown = found.transactions;
     setText(byId("transactions-aside"), found.kept ? `${count(found.kept)} kept, since ${moment(found.since)}` : "");
-    if (searched) this.say(`${counted(this.shown.length, "transaction")} found for “${searched}”${this.shown.length === this.most ? ", the latest of them" : ""}.`);
+    const all = this.shown.length < this.most ? "" : "The latest ";
+    if (searched) this.say(`${all}${counted(this.shown.length, "transaction")} found for “${searched}”.`);
     else this.say("");
     this.list();
   }
@@ -71,7 +73,7 @@ export class Transactions {
   /** What ended while nobody listened; at first, all that is known. A search stays as it is. */
   async catchUp() {
     if (!this.asked) {
-      await this.search();
+      await this.anew();
     } else if (!this.searched) {
       this.add(await ask("transactions", { limit: this.most }).then((found) => found.transactions, () => []));
     }
