@@ -69,7 +69,7 @@ attack: $(VENV)/.installed-test
 	$(BIN)/python $(TRIAL) tests.integration.test_smuggling tests.integration.test_floods \
 		tests.integration.test_idlers tests.integration.test_open_relay
 
-# The pictures of docs/status-page.md, of a real gateway under load: writes docs/status-page*.png. Five
+# The pictures of docs/status-page.md, of a real gateway under load: writes docs/status-page*.png. Three
 # minutes.
 pictures: export SMTPFORWARD_WRITE = 1
 pictures: $(VENV)/.installed-test
