@@ -10,7 +10,7 @@ from attrs import field, frozen
 
 Key = tuple[str, tuple[str, ...]]  # the metric, and the values of its labels
 # What is not added up, but is the greatest of all.
-MAXIMA = frozenset({"queue_oldest_age_seconds"})
+MAXIMA = frozenset({"queue_oldest_age_seconds", "backend_down"})
 
 
 @frozen

@@ -152,9 +152,13 @@ class Gateway(MultiService):
         self._answering: Answering | None = None
         if settings.http is not None:
             self._answering = Answering(
-                *(self.counts, self.target, self._queue, self._hops, reactor)
+                *(self.counts, self.target, self._queue, self._hops, reactor), smart=self._smart
             )
             self._answering.setServiceParent(self)
+
+    def _smart(self) -> NextHop | None:
+        outbound = self.settings.outbound
+        return None if outbound is None else outbound.smart_host
 
     def _hops(self) -> Iterable[NextHop]:
         return self.settings.routes.next_hops()
@@ -192,6 +196,7 @@ class Gateway(MultiService):
                 lambda: (s for hop in self._hops() for s in hop.servers),
                 lambda: bool(self.running) and all(self.ports()),
                 self._reactor,
+                self._smart,
             )
         return self._gatherer.observe()
 

@@ -12,7 +12,7 @@ from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThreadPool
 
-from smtpforward.config.settings import HTTP, ServerTLS, Settings
+from smtpforward.config.settings import HTTP, Certificate, Settings
 from smtpforward.figures import Figures, Key, Observation
 from smtpforward.net.listening import listening
 from smtpforward.questions import Question
@@ -45,7 +45,7 @@ class Showing(MultiService):
         MultiService.__init__(self)
         self._settings = settings
         self._reloader = reloader
-        # By the settings of TLS that they were read from.
+        # By the settings that they were read from.
         self._expiries: tuple[object, dict[str, float]] = (None, {})
         in_thread = partial(deferToThreadPool, reactor, reactor.getThreadPool())
         overview = Overview(observe, ask, settings, self._own, version, http.queue_changes)
@@ -63,9 +63,9 @@ class Showing(MultiService):
 
     def _own(self) -> Own:
         """What only the process knows that reads the settings."""
-        reloader, tls = self._reloader, self._settings().tls
-        if tls is not self._expiries[0]:
-            self._expiries = tls, dict(_expiries(tls))
+        reloader, settings = self._reloader, self._settings()
+        if settings is not self._expiries[0]:
+            self._expiries = settings, dict(_expiries(settings))
         return Own(reloader.good, reloader.bad, reloader.problems, self._expiries[1])
 
 
@@ -80,9 +80,19 @@ def _figures(own: Own) -> Figures:
     return Figures(values)
 
 
-def _expiries(tls: ServerTLS | None) -> Iterator[tuple[str, float]]:
+def _expiries(settings: Settings) -> Iterator[tuple[str, float]]:
     """When each certificate expires, by the first of its names."""
-    for certificate in tls.certificates if tls else ():
-        own = x509.load_pem_x509_certificate(certificate.chain)
-        name = certificate.names[0] if certificate.names else certificate.path
-        yield name, own.not_valid_after_utc.timestamp()
+    for certificate in settings.tls.certificates if settings.tls else ():
+        yield _name(certificate), _end(certificate)
+    shown = settings.client_tls.certificate
+    if shown is not None:
+        yield f"{_name(shown)} (outbound)", _end(shown)
+
+
+def _name(certificate: Certificate) -> str:
+    return certificate.names[0] if certificate.names else certificate.path
+
+
+def _end(certificate: Certificate) -> float:
+    own = x509.load_pem_x509_certificate(certificate.chain)
+    return own.not_valid_after_utc.timestamp()

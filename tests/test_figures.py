@@ -41,12 +41,17 @@ class TogetherTests(SynchronousTestCase):
     """Figures of several processes."""
 
     def test_sums(self) -> None:
-        """Numbers add up, and times bucket by bucket; of ages the greatest counts."""
-        age = ("queue_oldest_age_seconds", ())
-        one = Figures({("a", ("x",)): 1, ("b", ()): 2, age: 7.0}, {"edge": ((1, 2), 0.5)})
-        other = Figures({("a", ("x",)): 3, age: 5.0}, {"edge": ((1, 0), 1.0), "wait": ((4,), 2.0)})
+        """Numbers add up, and times bucket by bucket; of ages the greatest counts.
+
+        A backend is down where one of them says so.
+        """
+        age, down = ("queue_oldest_age_seconds", ()), ("backend_down", ("x",))
+        one = Figures({("a", ("x",)): 1, ("b", ()): 2, age: 7.0, down: 1}, {"edge": ((1, 2), 0.5)})
+        other = Figures(
+            {("a", ("x",)): 3, age: 5.0, down: 1}, {"edge": ((1, 0), 1.0), "wait": ((4,), 2.0)}
+        )
         both = together([one, other])
-        self.assertEqual(both.values, {("a", ("x",)): 4, ("b", ()): 2, age: 7.0})
+        self.assertEqual(both.values, {("a", ("x",)): 4, ("b", ()): 2, age: 7.0, down: 1})
         self.assertEqual(both.times, {"edge": ((2, 2), 1.5), "wait": ((4,), 2.0)})
 
     def test_of_none(self) -> None:

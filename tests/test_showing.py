@@ -6,7 +6,7 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
-from smtpforward.config.settings import HTTP
+from smtpforward.config.settings import HTTP, ClientTLS
 from smtpforward.reload import Reloader
 from smtpforward.showing import Showing, _figures
 from tests.support import settings
@@ -46,6 +46,15 @@ class OwnTests(SynchronousTestCase):
         self.assertIs(showing._own().certificates, first)
         self.given = settings()
         self.assertEqual(showing._own().certificates, {})
+
+    def test_outbound(self) -> None:
+        """The one that backends are shown is told apart from that of the edge."""
+        [edge] = TLS.certificates
+        showing = self.showing(tls=TLS, client_tls=ClientTLS(certificate=edge))
+        name = edge.names[0]
+        told = showing._own().certificates
+        self.assertEqual([name, f"{name} (outbound)"], list(told))
+        self.assertEqual(told[name], told[f"{name} (outbound)"])
 
     def test_without_tls(self) -> None:
         """Without a certificate none expires."""

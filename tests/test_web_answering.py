@@ -285,7 +285,9 @@ class OverviewTests(SynchronousTestCase):
         part: dict[str, Any] = {"history": [], "backends": {}, "queue": None}
         self.answers["status"] = [part, part | {"queue": {"open": True, "messages": 7}}]
         told = self.result(self.overview.status())["queue"]
-        self.assertEqual(told, {"open": True, "messages": 7, "may_change": True})
+        self.assertEqual(
+            told, {"open": True, "messages": 7, "may_change": True, "smart_host": None}
+        )
 
     def test_timeline(self) -> None:
         """Events of all, in order, and the queue's part; 404 where there is neither."""

@@ -7,7 +7,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from smtpforward.client.target import DOWN_FOR, SAME_OUTAGE, ForwardTarget, Health, Standing
-from smtpforward.counts import Counts
+from smtpforward.counts import MX, Counts
 from smtpforward.web.backends import MOST, backends, of_all
 from tests.support import next_hop
 
@@ -86,6 +86,35 @@ class BackendsTests(SynchronousTestCase):
         self.target.lost(hop.servers[0], "refused")
         told = self.told(self.hop, hop)
         self.assertEqual({name: one["health"] for name, one in told.items()}, {NAME: "unreachable"})
+
+    def test_smart_host(self) -> None:
+        """It is a backend of its own, with what the queue brought there; no mail host is."""
+        smart = next_hop("smart.example.com")
+        nobody: Any = None
+        direct = ForwardTarget(nobody, self.clock, counts=self.counts)
+        self.counts.deliveries["smart.example.com:25", "deferred"] += 2
+        direct.lost(smart.servers[0], "refused")
+        told = backends(self.target, [self.hop], direct, self.counts, 0.0, smart)
+        self.assertEqual(list(told), [NAME, "smart.example.com:25"])
+        one = told["smart.example.com:25"]
+        self.assertEqual(
+            (one["health"], one["why"], one["deferred"]), ("unreachable", "refused", 2)
+        )
+        self.counts.deliveries[MX, "sent"] += 1
+        told = backends(self.target, [self.hop], direct, self.counts, 0.0, smart)
+        self.assertEqual(told[MX]["sent"], 1)
+
+    def test_smart_host_of_a_route(self) -> None:
+        """One that is the backend of a route, too, is told once, the worst of both."""
+        nobody: Any = None
+        direct = ForwardTarget(nobody, self.clock, counts=self.counts)
+        self.counts.transactions[NAME, "sent"] += 3
+        direct.lost(self.server, "refused")
+        told = backends(self.target, [self.hop], direct, self.counts, 0.0, self.hop)
+        self.assertEqual(
+            [(NAME, "unreachable", 3)],
+            [(name, one["health"], one["sent"]) for name, one in told.items()],
+        )
 
     def test_many(self) -> None:
         """No more than are worth looking at."""

@@ -12,6 +12,7 @@ from smtpforward.figures import Observation
 from smtpforward.outbound.entry import Stats
 from smtpforward.outbound.errors import StoreUnavailableError
 from smtpforward.service import Gateway
+from smtpforward.web.backends import MOST
 from smtpforward.web.gathering import PATIENCE, STATS_FOR
 from tests.queuevalues import NOW, stats
 from tests.support import settings
@@ -168,8 +169,26 @@ class ReadyTests(GatheringCase):
         gateway.target.lost(server)
         told = "no backend can be reached: backend.example.com:25"
         self.assertEqual(self.seen(gateway).reasons, (told,))
+        self.assertEqual(self.down(gateway), {"backend.example.com:25": 1})
         gateway.target.found(server)
         self.assertEqual(self.seen(gateway).reasons, ())
         gateway.target.lost(server)
         self.reactor.advance(60.0)
         self.assertEqual(self.seen(gateway).reasons, ())
+        self.assertEqual(self.down(gateway), {"backend.example.com:25": 0})
+
+    def test_very_many_backends(self) -> None:
+        """Of very many the first are told: the metrics do not grow with the domains."""
+        gateway = self.gateway()
+        server = gateway.settings.routes.default.next_hop.servers[0]
+        assert gateway.observe()
+        assert gateway._gatherer is not None
+        hosts = (f"b{number}.example" for number in range(2 * MOST))
+        many = [attrs.evolve(server, host=host) for host in hosts]
+        gateway._gatherer._servers = lambda: many
+        self.assertEqual(list(self.down(gateway)), [str(one) for one in many[:MOST]])
+
+    def down(self, gateway: Gateway) -> dict[str, float]:
+        """What is told of each backend."""
+        values = self.seen(gateway).figures.values
+        return {labels[0]: n for (name, labels), n in values.items() if name == "backend_down"}

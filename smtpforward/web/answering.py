@@ -37,7 +37,7 @@ class Answering(Service):
     """Knows, while it runs, what has happened of late.
 
     :param queue: the outbound queue and the target of its mail hosts, where there is one.
-    :param hops: of the settings that hold now.
+    :param hops: of the settings that hold now. ``smart``: the smart host, where they name one.
     :param wall: seconds since the epoch.
     """
 
@@ -51,12 +51,14 @@ class Answering(Service):
         wall: Callable[[], float] = time.time,
         recent: Recent | None = None,
         publisher: Any = globalLogPublisher,
+        smart: Callable[[], NextHop | None] = lambda: None,
     ) -> None:
         self.recent = recent or Recent()
         self._counts = counts
         self._target = target
         self._queue = queue
         self._hops = hops
+        self._smart = smart
         self._clock = clock
         self._wall = wall
         self._publisher = publisher
@@ -101,7 +103,9 @@ class Answering(Service):
         ago = self._wall() - self._clock.seconds()
         return {
             "history": self._history.steps(),
-            "backends": backends(self._target, self._hops(), direct, self._counts, ago),
+            "backends": backends(
+                self._target, self._hops(), direct, self._counts, ago, self._smart()
+            ),
             "queue": None if queue is None else await self._numbers(queue[0]),
         }
 

@@ -29,10 +29,12 @@ def backends(
     direct: ForwardTarget | None,
     counts: Counts,
     ago: float,
+    smart: NextHop | None = None,
 ) -> dict[str, Told]:
     """By name.
 
     :param direct: the target of mail hosts, where there is a queue: all of them are one.
+    :param smart: the smart host, to which ``direct`` delivers in place of them.
     :param ago: what is to be added to the time of the target's clock to have seconds since the
         epoch.
     """
@@ -48,22 +50,52 @@ def backends(
         name = backend_of(str(server))
         if name not in found and len(found) >= MOST:
             break
-        standing = target.standing(server)
-        since = None if standing.since is None else standing.since + ago
-        told: Told = {"health": standing.health.value, "why": standing.why or None, "since": since}
-        told |= {"limit": hop.bounds.max_connections} | numbers(name)
-        if standing.health is Health.UNKNOWN and since is None and told["sent"] + told["bounced"]:
-            told["health"] = Health.UP.value  # it was there when it was last wanted
+        told = _told(target, server, hop, ago) | numbers(name)
         known = found.get(name)
-        found[name] = told if known is None else worse(known, told)
+        found[name] = _up_if_used(told) if known is None else worse(known, _up_if_used(told))
     if direct is not None:
-        pools = Counter[str]()
-        for pool in direct.pools:
+        _add_direct(found, direct, smart, counts, ago)
+    return found
+
+
+def _told(target: ForwardTarget, server: Server, hop: NextHop, ago: float) -> Told:
+    """How it stands."""
+    standing = target.standing(server)
+    since = None if standing.since is None else standing.since + ago
+    told: Told = {"health": standing.health.value, "why": standing.why or None, "since": since}
+    return told | {"limit": hop.bounds.max_connections}
+
+
+def _up_if_used(told: Told) -> Told:
+    """It was there when it was last wanted."""
+    unknown = told["health"] == Health.UNKNOWN.value and told["since"] is None
+    if unknown and told["sent"] + told["bounced"]:
+        told["health"] = Health.UP.value
+    return told
+
+
+def _add_direct(
+    found: dict[str, Told], direct: ForwardTarget, smart: NextHop | None, counts: Counts, ago: float
+) -> None:
+    """The smart host by its name; the mail hosts together, where there may be any."""
+    numbers, named = _numbers(direct, counts), set[str]()
+    for server, hop in [(server, smart) for server in smart.servers] if smart else []:
+        name = backend_of(str(server))
+        named.add(name)
+        told = _up_if_used(_told(direct, server, hop, ago) | numbers(name))
+        known = found.get(name)
+        if known is not None:  # It is the backend of a route, too: with pools of its own.
+            told = worse(known, told) | {state: known[state] + told[state] for state in STATES}
+        found[name] = told
+    pools = Counter[str]()
+    for pool in direct.pools:
+        if backend_of(pool.name) not in named:
             pools.update(pool.counts())
+    counted = _counted(MX, counts)
+    if smart is None or any(pools.values()) or any(counted.values()):
         health = Health.UP if pools["idle"] or pools["busy"] else Health.UNKNOWN
         found[MX] = {"health": health.value, "why": None, "since": None, "limit": None}
-        found[MX] |= {state: pools[state] for state in STATES} | _counted(MX, counts)
-    return found
+        found[MX] |= {state: pools[state] for state in STATES} | counted
 
 
 def _numbers(target: ForwardTarget, counts: Counts) -> Any:

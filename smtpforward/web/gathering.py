@@ -5,6 +5,7 @@ waited for a moment; a store that does not answer in time leaves the ones from b
 """
 
 from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
@@ -13,11 +14,12 @@ from twisted.python.failure import Failure
 from smtpforward.client.target import ForwardTarget
 from smtpforward.counts import MX, Counts, Times, backend_of
 from smtpforward.figures import Figures, Key, Observation
-from smtpforward.job import Server
+from smtpforward.job import NextHop, Server
 from smtpforward.net.clock import Clock
 from smtpforward.outbound.entry import Stats
 from smtpforward.outbound.queue import OutboundQueue
 from smtpforward.server.factory import GatewayFactory
+from smtpforward.web.backends import MOST, MOST_HOPS
 
 STATS_FOR = 10.0
 PATIENCE = 1.0
@@ -84,7 +86,8 @@ class Gatherer:
     """Puts them together.
 
     :param queue: the outbound queue and the target of its mail hosts, where there is one.
-    :param servers: the backends of the settings. ``listens``: whether mail is listened for.
+    :param servers: the backends of the settings. ``smart``: the smart host, where they name one.
+    :param listens: whether mail is listened for.
     """
 
     def __init__(
@@ -96,7 +99,9 @@ class Gatherer:
         servers: Callable[[], Iterable[Server]],
         listens: Callable[[], bool],
         clock: Clock,
+        smart: Callable[[], NextHop | None] = lambda: None,
     ) -> None:
+        self._smart = smart
         self._counts = counts
         self._factory = factory
         self._target = target
@@ -117,8 +122,13 @@ class Gatherer:
     ) -> Observation:
         values = dict(self._counted())
         values.update(_pools(self._target, None))
+        values.update(self._down())
         if queue is not None:
             values.update(_pools(queue[1], MX))
+            smart = self._smart()
+            for server in smart.servers if smart else ():
+                key = ("backend_down", (backend_of(str(server)),))
+                values[key] = max(values.get(key, 0.0), float(queue[1].is_down(server)))
         if queue is not None and stats is not None:
             values.update(_queued(stats, queue[0].store.now()))
         counts = self._counts
@@ -144,6 +154,16 @@ class Gatherer:
             ("deliveries_total", counts.deliveries),
         ):
             yield from (((name, labels), count) for labels, count in by_two.items())
+
+    def _down(self) -> dict[Key, float]:
+        """For the first of the backends, whether it is known to be out of reach."""
+        found: dict[Key, float] = {}
+        for server in dict.fromkeys(islice(self._servers(), MOST_HOPS)):
+            key = ("backend_down", (backend_of(str(server)),))
+            if key not in found and len(found) >= MOST:
+                break
+            found[key] = max(found.get(key, 0.0), float(self._target.is_down(server)))
+        return found
 
     def _reasons(self, queue: tuple[OutboundQueue, ForwardTarget] | None) -> Iterator[str]:
         if self._factory.draining:

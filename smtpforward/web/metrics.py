@@ -49,6 +49,7 @@ KINDS = (
     Kind("tls_handshakes_total", "TLS handshakes with clients.", ("version",)),
     Kind("failed_logins_total", "Logins of clients that failed."),
     Kind("message_memory_bytes", "Bytes of messages that are held in memory."),
+    Kind("backend_down", "1 where a backend is known to be out of reach, else 0.", ("backend",)),
     Kind("pool_connections", "Connections to backends.", ("backend", "state")),
     Kind("pool_waiting", "Messages that wait for a connection to a backend.", ("backend",)),
     Kind("deliveries_total", "Recipients of attempts of the queue.", ("backend", "status")),

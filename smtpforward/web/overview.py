@@ -11,7 +11,7 @@ from typing import Any
 from attrs import field, frozen
 from twisted.internet.defer import Deferred
 
-from smtpforward.config.settings import Settings
+from smtpforward.config.settings import Route, Settings
 from smtpforward.counts import backend_of
 from smtpforward.figures import Figures, Observation
 from smtpforward.questions import Question, Refused
@@ -107,7 +107,9 @@ class Overview:
             return None
         known = next((one for one in told if one is not None), None)
         of_one = known or {"open": False, **numbers(None, 0.0)}
-        return {**of_one, "may_change": self.may_change}
+        smart = settings.outbound.smart_host
+        name = backend_of(str(smart.servers[0])) if smart else None
+        return {**of_one, "may_change": self.may_change, "smart_host": name}
 
     async def transactions(self, search: str, limit: int) -> Json:
         """``/api/transactions``."""
@@ -205,6 +207,13 @@ def _counted(figures: Figures) -> Json:
     }
 
 
+def _way(route: Route) -> str:
+    """Whose mail is queued."""
+    if not route.queues:
+        return "forward"
+    return "outbound" if route.queue else "relaying"
+
+
 def _routes(settings: Settings) -> Any:
     """The default route and the first of the sections."""
     for number, route in enumerate(settings.routes.all()):
@@ -214,6 +223,7 @@ def _routes(settings: Settings) -> Any:
         name = settings.routes.default is not route and route.section
         yield {
             "name": name or "default",
-            "queue": "outbound" if route.queues else "forward",
+            "queue": _way(route),
+            "own_host": bool(route.section and route.own_host),
             "backends": list(dict.fromkeys(servers)),
         }

@@ -3,37 +3,49 @@
 from tests.guards import Guard
 
 STATIC = "smtpforward/web/static/"
-TESTS = "tests.integration.test_page."
+TESTS = "tests.integration."
 
 GUARDS = [
     Guard(
-        TESTS + "ShownTests.test_timeline",
+        TESTS + "test_page.ShownTests.test_timeline",
         STATIC + "dom.js",
         "element.textContent = wanted;",
         "element.innerHTML = wanted;",
     ),
     Guard(
-        TESTS + "OperatedTests.test_paused",
+        TESTS + "test_page_use.OperatedTests.test_paused",
         STATIC + "live.js",
-        'this.source.addEventListener("open", () => this.listeners.open());',
-        'this.source.addEventListener("open", () => this.heard || this.listeners.open());',
+        "      this.listeners.open();",
+        "      this.heard || this.listeners.open();",
     ),
     Guard(
-        TESTS + "OperatedTests.test_in_place",
+        TESTS + "test_page_use.OperatedTests.test_in_place",
         STATIC + "transactions.js",
         "if (this.fresh.length && !this.read()) {",
         "if (this.fresh.length) {",
     ),
     Guard(
-        TESTS + "OperatedTests.test_lost",
+        TESTS + "test_page_use.OperatedTests.test_lost",
         STATIC + "live.js",
         "this.due = Date.now() + this.wait;",
         "this.due = 0;",
     ),
     Guard(
-        TESTS + "OperatedTests.test_queue",
+        TESTS + "test_page_use.OperatedTests.test_queue",
         STATIC + "queue.js",
         'if (what === "delete" && !(await this.sure(ids))) return;',
         'if (what === "delete") this.sure(ids);',
+    ),
+    Guard(
+        TESTS + "test_page_use.OperatedTests.test_no_room",
+        STATIC + "live.js",
+        "if (!this.taken) this.lookAround();",
+        "",
+    ),
+    Guard(
+        TESTS + "test_page.ShownTests.test_long_names",
+        STATIC + "page.css",
+        "{ font-weight: 600; overflow-wrap: anywhere; min-width: 9.5rem; }",
+        "{ font-weight: 600; white-space: nowrap; }",
     ),
 ]

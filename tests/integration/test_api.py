@@ -81,7 +81,8 @@ class TransactionsTests(APICase):
         self.assertEqual(2, status["connections"]["total"])
         self.assertIsNone(status["queue"])
         self.assertEqual(
-            [{"name": "default", "queue": "forward", "backends": [backend]}], status["routes"]
+            [{"name": "default", "queue": "forward", "own_host": False, "backends": [backend]}],
+            status["routes"],
         )
 
 

@@ -16,7 +16,7 @@ from tests.peers.case import PeerTestCase
 from tests.peers.clients import run
 from tests.peers.gateway import Gateway
 from tests.peers.ports import free_port
-from tests.peers.process import Process
+from tests.peers.prometheus import Prometheus
 from tests.peers.raw import RawClient
 from tests.peers.require import require
 from tests.peers.script import Script, by_recipient
@@ -122,31 +122,13 @@ class MetricsTests(MetricsCase):
 
     async def test_prometheus(self) -> None:
         """A real one scrapes it and answers questions about it."""
-        [program] = require("prometheus")
         gateway = await self.shown()
         await deferToThread(deliver, gateway.port)
-        port, folder = free_port(), self.folder()
-        (folder / "prometheus.yml").write_text(
-            "global: {scrape_interval: 200ms, scrape_timeout: 200ms}\n"
-            "scrape_configs:\n- job_name: gateway\n  static_configs:\n"
-            f"  - targets: ['127.0.0.1:{self.page}']\n",
-            "utf-8",
-        )
-        options = [
-            f"--config.file={folder}/prometheus.yml",
-            f"--storage.tsdb.path={folder}/data",
-            f"--web.listen-address=127.0.0.1:{port}",
-        ]
-        prometheus = Process([program, *options], folder, name="prometheus")
+        prometheus = Prometheus(self.folder(), self.page)
         self.stop_later(prometheus.stop)
-        await prometheus.until_listening(port)
-        query = "/api/v1/query?query=smtpforward_failed_logins_total"
-        found: list[str] = []
-        while not found:
-            answer = await deferToThread(fetch, port, query)
-            if answer.code == 200:
-                found = [one["value"][1] for one in json.loads(answer.body)["data"]["result"]]
-        self.assertEqual(["2"], found)
+        await prometheus.ready()
+        found = await prometheus.known("smtpforward_failed_logins_total")
+        self.assertEqual(["2"], [one["value"][1] for one in found])
 
     async def test_openmetrics(self) -> None:
         """Whoever asks for OpenMetrics gets it."""

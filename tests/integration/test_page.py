@@ -1,7 +1,7 @@
 """The page of a real gateway in a real browser: what it shows, and what is done with it."""
 
 import smtplib
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, cast
 
 from twisted.internet import reactor
@@ -18,9 +18,17 @@ from tests.peers.script import Script
 MESSAGES, FEW, SLOW, IN_VAIN, QUEUED = 200, 4, 6, 3, 5
 MARKUP = '"<img src=x onerror=alert(1)>"@example.net'
 LIVE = "() => document.querySelector('#live').classList.contains('live')"
-ROW = "#backend-rows tr[data-key='127.0.0.1:{}'] td:nth-child({})"
-ENTRY = ".entries tbody:has(.open[data-id='{}'])"
+ROW = "#backend-rows tr[data-key='127.0.0.1:{}'] > :nth-child({})"
 SENT, DEFERRED = 8, 9
+SHOWN = 25  # transactions, at first
+PORT = 2525
+# The cells of the tables that reach beyond the panel that they are in.
+BEYOND = """() => {
+  const right = (one) => one.getBoundingClientRect().right;
+  return [...document.querySelectorAll(".panel th, .panel td, .panel .why")]
+  .filter(one => one.getClientRects().length && !one.closest("thead"))
+  .filter(one => right(one) > right(one.closest(".panel")) + 1)
+  .map(one => one.outerHTML); }"""
 
 
 def row(port: int, column: int) -> str:
@@ -50,7 +58,9 @@ def here(work: Callable[..., Coroutine[Any, Any, None]], *arguments: object) -> 
 class PageCase(MetricsCase):
     """A gateway with a backend that takes, a slow one, one that is down, and a queue."""
 
-    async def begun(self, more: str = "queue_changes=true\n") -> Gateway:
+    async def begun(
+        self, more: str = "queue_changes=true\n", files: Mapping[str, str] | None = None
+    ) -> Gateway:
         """It runs; ``site`` is its page. What is queued is told to come later."""
         self.late = self.backend(Script(replies={"RCPT": b"450 4.2.0 come later\r\n"}))
         self.quick, self.slow = await self.sink(), await self.sink("-w", "1")
@@ -60,16 +70,21 @@ class PageCase(MetricsCase):
             "slow.example": self.slow.port,
             "down.example": self.down,
         }
+        self.gone = free_port()
         forward = "host=127.0.0.1\nenable_tls=false\nenable_outbound=false\n" + "".join(
             f"[{domain}]\nhost=127.0.0.1\nport={port}\nqueue=smtp_forward\n"
             for domain, port in ways.items()
         )
+        forward = forward.replace("[slow.example]\n", "[slow.example]\nmax_connections=2\n")
+        pool = f"127.0.0.1:{self.gone},127.0.0.1:{self.quick.port}"
+        forward += f"[two.example]\nforwarding_host_pool={pool}\nqueue=smtp_forward\n"
         store = f"store=sqlite:{self.folder() / 'queue.sqlite3'}\n"
         smart = f"smart_host=127.0.0.1:{self.late.port}\nenable_tls=false\n"
         files = {
             "smtp_forward.ini": forward,
             "outbound.ini": f"{store}{smart}temp_fail_intervals=1h*3\n",
-            "relay_acl_allow": "127.0.0.0/8\n",
+            "relay_acl_allow": "127.0.0.1/32\n",
+            **(files or {}),
         }
         gateway = await self.shown(files, more)
         self.site = f"http://127.0.0.1:{self.page}/"
@@ -81,9 +96,12 @@ class PageCase(MetricsCase):
         await deferToThread(bring, gateway.port, "ann@example.net", *["a@example.com"] * FEW)
         return await self.used_in_vain(gateway)
 
-    async def loaded(self) -> Gateway:
+    async def loaded(self, nodes: int = 0) -> Gateway:
         """It has had much, of each kind."""
-        gateway = await self.begun()
+        gateway = await self.begun(files={"connection.ini": f"nodes={nodes}\n"})
+        if nodes:
+            begun = lambda: gateway.output().count("forwards to")  # noqa: E731
+            await gateway.until(lambda: begun() == nodes, "all workers")
         for to, count, sessions in (("a@example.com", MESSAGES, 4), ("b@slow.example", SLOW, 3)):
             options = ["-s", str(sessions), "-m", str(count), "-l", "2000", "-t", to]
             done = await smtp_source(gateway.port, *options)
@@ -115,7 +133,16 @@ class ShownTests(PageCase):
 
     async def test_load(self) -> None:
         """After a load its numbers are those of the metrics, and the sinks' own counts."""
-        await self.loaded()
+        await self.check_load()
+
+    async def test_workers(self) -> None:
+        """The same of two processes together."""
+        await self.check_load(2)
+        self.assertIn(", 2 workers", self.about)
+
+    async def check_load(self, nodes: int = 0) -> None:
+        """The numbers are those of the load."""
+        await self.loaded(nodes)
         await visit(self.site, self.numbers)
         await self.quick.until(lambda: self.quick.messages == MESSAGES, "all")
         await self.slow.until(lambda: self.slow.messages == SLOW, "all of the slow one")
@@ -142,6 +169,14 @@ class ShownTests(PageCase):
         self.assertTrue(down.startswith("Unreachable"), down)
         self.assertIn("refused", down)
         self.assertEqual("Up", seen.text(row(self.quick.port, 2)))
+        self.about = seen.text("#about")
+        default = seen.text("#route-rows tr[data-key=default]")
+        self.assertIn("for clients that relay, from the queue", default)
+        self.assertIn("127.0.0.1:25\n", default)
+        smart = f"127.0.0.1:{self.late.port}"
+        self.assertIn(f"not in host_list: the smart host, {smart}", default)
+        self.assertEqual(f"{smart} (smart host)", seen.text(row(self.late.port, 1)))
+        self.assertEqual(QUEUED, seen.number(row(self.late.port, DEFERRED)))
         self.assertEqual(f"{QUEUED} messages, {QUEUED} entries", seen.text("#queue-aside"))
         seen.until(
             "wanted => document.querySelector('.accepted svg').ariaLabel.includes(wanted)",
@@ -171,6 +206,47 @@ class ShownTests(PageCase):
         self.assertIn("deferred", events.last.inner_text())
         self.assertIn("451 4.4.1", first.locator(".reply").last.inner_text())
         self.assertEqual(0, seen.page.locator("main img").count())
+
+    async def test_older(self) -> None:
+        """The first ones are shown, and more when they are wanted."""
+        gateway = await self.begun()
+        to = [f"user{number}@example.com" for number in range(SHOWN + 5)]
+        await deferToThread(bring, gateway.port, "ann@example.net", *to)
+        await visit(self.site, self.older)
+
+    def older(self, seen: Visit) -> None:
+        """In the browser's thread."""
+        seen.page.locator("#more").wait_for()
+        rows = seen.page.locator(".mails tbody")
+        self.assertEqual(SHOWN, rows.count())
+        seen.page.locator("#more").focus()
+        seen.page.keyboard.press("Enter")
+        seen.page.locator("#more").wait_for(state="hidden")
+        self.assertEqual(SHOWN + 5, rows.count())
+        self.assertTrue(rows.nth(SHOWN).locator(".open").evaluate("it => it.matches(':focus')"))
+
+    async def test_long_names(self) -> None:
+        """Long names and addresses push nothing out of sight."""
+        names = ".".join(["a-quite-long-label"] * 8) + ".example"
+        six = "[2001:db8:1234:5678:9abc:def0:1234:5678]"
+        forward = "".join(
+            f"{section}host={host}\nport={PORT}\nconnect_timeout=1\n"
+            for section, host in (("", names), ("[six.example]\n", six[1:-1]))
+        )
+        gateway = await self.shown({"smtp_forward.ini": forward, "host_list": "six.example\n"})
+        long = f"{'l' * 64}@{'sub.' * 30}example"
+        await deferToThread(bring, gateway.port, long, "a@six.example")
+        for width in (360, 800, 1000, 1280):
+            site = f"http://127.0.0.1:{self.page}/"
+            await visit(site, self.within, (width, 900))
+
+    def within(self, seen: Visit) -> None:
+        """Whatever stands in a table is within the window. In the browser's thread."""
+        seen.until(LIVE)
+        seen.page.locator(".mails tbody").wait_for()
+        beyond = seen.page.evaluate(BEYOND)
+        self.assertEqual([], beyond)
+        self.assertEqual(0, seen.sideways())
 
     async def test_not_ready(self) -> None:
         """Why it is not ready."""
@@ -208,173 +284,3 @@ class ShownTests(PageCase):
         page.locator("[data-change=delete]").click()
         page.wait_for_selector("dialog[open]")
         self.assertEqual([], seen.barriers())
-
-
-class OperatedTests(PageCase):
-    """What is done with it."""
-
-    async def test_queue(self) -> None:
-        """A message is tried again, another deleted, by clicking."""
-        gateway = await self.used()
-        again, gone = await visit(self.site, self.clicks)
-        await gateway.until(lambda: f"id={again} " in gateway.output(), "the message")
-        await gateway.until(lambda: "attempts=2" in gateway.output(), "a second attempt")
-        [second] = [line for line in gateway.output().splitlines() if "attempts=2" in line]
-        self.assertIn(f"id={again} ", second)
-        self.assertEqual(404, (await self.get(f"/api/queue/{gone}")).code)
-        self.assertEqual(200, (await self.get(f"/api/queue/{again}")).code)
-
-    def clicks(self, seen: Visit) -> list[str]:
-        """In the browser's thread; the ids of the two."""
-        settled(seen)
-        page = seen.page
-        ids = [page.locator(".entries .open").nth(at).inner_text() for at in (0, 1)]
-        page.locator(ENTRY.format(ids[0])).locator("input").check()
-        page.locator("[data-change=retry]").click()
-        self.result(seen, "1 entry to be tried at once.")
-        for answer, dialog in (("#confirm-no", False), ("#confirm-yes", True)):
-            page.locator(ENTRY.format(ids[1])).locator("input").check()
-            page.locator("[data-change=delete]").click()
-            self.assertIn(ids[1], seen.text("#confirm-list"))
-            self.assertEqual("confirm-no", seen.focus())
-            page.locator(answer).click()
-            page.wait_for_selector("dialog", state="hidden")
-            if not dialog:
-                self.assertEqual("Delete…", seen.focus())
-        self.result(seen, "1 entry deleted.")
-        page.locator(ENTRY.format(ids[1])).wait_for(state="detached")
-        seen.until(
-            "wanted => document.querySelector('#queue-aside').textContent.startsWith(wanted)",
-            f"{QUEUED - 1} messages",
-        )
-        return ids
-
-    def result(self, seen: Visit, wanted: str) -> None:
-        """It is said, and to who cannot see it as well."""
-        result = seen.page.get_by_role("status").filter(has_text=wanted)
-        result.wait_for()
-        self.assertEqual("queue-result", result.get_attribute("id"))
-
-    async def test_not_allowed(self) -> None:
-        """Where the settings allow no changes, nothing is offered."""
-        gateway = await self.begun("")
-        await deferToThread(bring, gateway.port, "ann@example.net", "q@example.org")
-        await visit(self.site, self.without)
-
-    def without(self, seen: Visit) -> None:
-        """In the browser's thread."""
-        settled(seen)
-        self.assertFalse(seen.page.locator("#queue-tools").is_visible())
-        self.assertFalse(seen.page.locator(".entries input").first.is_visible())
-
-    async def test_keyboard(self) -> None:
-        """A message is deleted without a mouse; Escape says no."""
-        await self.used()
-        await visit(self.site, self.keys)
-
-    def keys(self, seen: Visit) -> None:
-        """In the browser's thread."""
-        settled(seen)
-        press = seen.page.keyboard.press
-        press("Tab")
-        self.assertEqual("Skip to the content", seen.focus())
-        press("Enter")
-        self.assertEqual("main", seen.focus())
-        self.tab_to(seen, "queue-every")
-        press("Space")
-        self.assertEqual(f"{QUEUED} messages selected", seen.text("#queue-chosen"))
-        self.tab_to(seen, "Delete…")
-        press("Enter")
-        self.assertEqual("confirm-no", seen.focus())
-        press("Escape")
-        seen.page.wait_for_selector("dialog", state="hidden")
-        self.assertEqual("Delete…", seen.focus())
-        press("Enter")
-        press("Tab")
-        self.assertEqual("confirm-yes", seen.focus())
-        press("Enter")
-        self.result(seen, f"{QUEUED} entries deleted.")
-        self.assertEqual("Delete…", seen.focus())
-        seen.page.locator("#queue-empty").wait_for()
-        seen.page.locator(".mails .open").first.focus()
-        press("Enter")
-        seen.page.wait_for_selector(".mails .timeline")
-
-    def tab_to(self, seen: Visit, wanted: str) -> None:
-        """Go on with Tab until ``wanted`` has the focus."""
-        for _ in range(40):
-            seen.page.keyboard.press("Tab")
-            if seen.focus() == wanted:
-                return
-        self.fail(f"the keyboard does not reach {wanted}")
-
-    async def test_in_place(self) -> None:
-        """What comes while somebody reads moves neither the focus nor the page."""
-        self.gateway_of = await self.used()
-        await visit(self.site, self.reading)
-
-    def reading(self, seen: Visit) -> None:
-        """In the browser's thread."""
-        settled(seen)
-        seen.page.locator(".mails .open").nth(3).focus()
-        before, place = seen.focus(), seen.page.evaluate("scrollY")
-        self.assertGreater(place, 0)
-        self.bring(self.gateway_of, "new@example.com", "new@example.org")
-        seen.page.locator("#fresh").filter(has_text="Show 2 new").wait_for()
-        self.until_sent(seen, FEW + 1)
-        self.assertEqual((before, place), (seen.focus(), seen.page.evaluate("scrollY")))
-        self.assertEqual(0, seen.page.locator(".mails .to", has_text="new@").count())
-        seen.page.locator("#fresh").click()
-        self.assertEqual(2, seen.page.locator(".mails .to", has_text="new@").count())
-
-    def until_sent(self, seen: Visit, count: int) -> None:
-        """The page says that the one backend has had so many."""
-        seen.until(
-            "([where, wanted]) => document.querySelector(where).textContent === wanted",
-            [row(self.quick.port, SENT), str(count)],
-        )
-
-    async def test_paused(self) -> None:
-        """Paused, it stays as it is; then it catches up."""
-        self.gateway_of = await self.used()
-        await visit(self.site, self.pausing)
-
-    def pausing(self, seen: Visit) -> None:
-        """In the browser's thread."""
-        settled(seen)
-        pause = seen.page.locator("#pause")
-        pause.click()
-        self.assertEqual("true", pause.get_attribute("aria-pressed"))
-        self.assertTrue(seen.text("#live").startswith("Paused"), seen.text("#live"))
-        self.bring(self.gateway_of, "new@example.com")
-        self.assertEqual(FEW, seen.number(row(self.quick.port, SENT)))
-        pause.click()
-        self.until_sent(seen, FEW + 1)
-        seen.page.locator(".mails .to", has_text="new@").wait_for()
-
-    async def test_lost(self) -> None:
-        """A gateway that goes is noticed, and one that comes back."""
-        self.gateway_of = await self.begun()
-        await visit(self.site, self.losing)
-
-    async def another(self, gateway: Gateway) -> None:
-        """One with the same settings runs in its place."""
-        config = gateway.folder / "config"
-        files = {path.name: path.read_text("utf-8") for path in config.iterdir()}
-        again = Gateway(self.folder(), files, gateway.port)
-        self.stop_later(again.stop)
-        await again.until_listening(self.page)
-
-    def losing(self, seen: Visit) -> None:
-        """In the browser's thread."""
-        seen.until(LIVE)
-        here(self.gateway_of.stop)
-        seen.page.locator("#lost").wait_for()
-        self.assertIn("connection to the gateway is lost", seen.text("#lost"))
-        self.assertIn("is lost", seen.text("#announce"))
-        self.assertEqual([], seen.barriers())
-        here(self.another, self.gateway_of)
-        seen.page.locator("#lost").wait_for(state="hidden")
-        self.assertEqual("Connected again.", seen.text("#announce"))
-        # The browser itself reports each connection that it could not make.
-        seen.errors = [error for error in seen.errors if "net::ERR_" not in error]

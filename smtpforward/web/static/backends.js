@@ -9,7 +9,8 @@ const HEALTH = {
   unreachable: ["bad", "Unreachable"],
   unknown: ["unknown", "Unknown"],
 };
-const WAYS = { forward: "at once, while the sender waits", outbound: "from the queue, with retries", lmtp: "over LMTP" };
+const WAYS = { forward: "at once, while the sender waits", outbound: "from the queue, with retries",
+  relaying: "at once; for clients that relay, from the queue" };
 const STATES = ["busy", "connecting", "closing", "idle"];
 const NUMBERS = ["busy", "idle", "connecting", "waiting", "sent", "deferred", "bounced"];
 const MOST = 200; // The gateway tells no more of them.
@@ -17,13 +18,14 @@ const MOST = 200; // The gateway tells no more of them.
 export class Backends {
   update(status) {
     const { backends, routes } = status;
+    this.smart = status.queue?.smart_host ?? null;
     this.health = new Map(backends.map((one) => [one.backend, one.health]));
     const up = backends.filter((one) => one.health === "up").length;
     const away = backends.filter((one) => ["resting", "unreachable"].includes(one.health)).length;
     setText(byId("backends-aside"), `${count(up)} up${away ? `, ${count(away)} out of reach` : ""}${backends.length >= MOST ? `; the first ${MOST} are shown` : ""}`);
     show(byId("backends-empty"), backends.length === 0);
     reconcile(byId("backend-rows"), backends, {
-      key: (one) => one.backend, create: backendRow, fill: (row, one) => fillBackend(row, one, status.now),
+      key: (one) => one.backend, create: backendRow, fill: (row, one) => this.fillBackend(row, one, status.now),
     });
     reconcile(byId("route-rows"), routes.slice(0, MOST), {
       key: (one) => one.name, create: routeRow, fill: (row, one) => this.fillRoute(row, one),
@@ -32,26 +34,26 @@ export class Backends {
     setText(byId("routes-more"), `The first ${MOST} are shown.`);
   }
 
-  fillRoute(row, { queue, backends }) {
+  fillRoute(row, { queue, own_host: own, backends }) {
     setText(row.children[1], WAYS[queue] ?? queue);
-    if (queue === "outbound" || !backends.length) setText(row.children[2], "the mail hosts of each domain, or the smart host");
-    else {
-      reconcile(listIn(row.children[2]), backends, {
-        key: (backend) => backend,
-        create: (backend) => make("li", {}, make("span", {}), make("span", { text: backend })),
-        fill: (item, backend) => {
-          const [tone, word] = HEALTH[this.health.get(backend)] ?? HEALTH.unknown;
-          setClass(item.firstElementChild, `dot ${tone}`);
-          setText(item.firstElementChild, word);
-        },
-      });
-    }
+    const queued = this.smart ? `the smart host, ${this.smart}` : "the mail hosts of each domain";
+    reconcile(row.children[2].firstElementChild, backends, {
+      key: (backend) => backend,
+      create: (backend) => make("li", {}, make("span", {}), make("span", { text: backend })),
+      fill: (item, backend) => {
+        const [tone, word] = HEALTH[this.health.get(backend)] ?? HEALTH.unknown;
+        setClass(item.firstElementChild, `dot ${tone}`);
+        setText(item.firstElementChild, word);
+      },
+    });
+    setText(row.children[2].lastElementChild, queue === "forward" || own ? "" : `for domains that are not in host_list: ${queued}`);
   }
-}
 
-function listIn(cell) {
-  if (cell.firstElementChild?.tagName !== "UL") cell.replaceChildren(make("ul", { class: "inline" }));
-  return cell.firstElementChild;
+  fillBackend(row, one, now) {
+    const name = one.backend === "mx" ? "mail hosts (mx)" : one.backend;
+    setText(row.firstElementChild, one.backend === this.smart ? `${name} (smart host)` : name);
+    fillBackend(row, one, now);
+  }
 }
 
 function cell(label, name = "n") {
@@ -61,7 +63,7 @@ function cell(label, name = "n") {
 function backendRow({ backend }) {
   const meter = make("span", { class: "meter", "aria-hidden": "true" }, ...STATES.map((state) => make("i", { class: state })));
   return make("tr", { role: "row" },
-    make("th", { scope: "row", role: "rowheader", text: backend === "mx" ? "mail hosts (mx)" : backend }),
+    make("th", { scope: "row", role: "rowheader", text: backend }),
     make("td", { role: "cell", class: "health" }, make("span"), make("span", { class: "why" })),
     make("td", { role: "cell", class: "use" }, meter, make("span", { class: "of" })),
     ...NUMBERS.map((name) => cell(name)));
@@ -93,7 +95,9 @@ function tones(name) {
 }
 
 function routeRow({ name }) {
+  const where = cell("backends", "");
+  where.append(make("ul", { class: "inline" }), make("p", { class: "aside" }));
   return make("tr", { role: "row" },
     make("th", { scope: "row", role: "rowheader", text: name }),
-    cell("delivery", ""), cell("backends", ""));
+    cell("delivery", ""), where);
 }

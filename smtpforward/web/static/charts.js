@@ -58,7 +58,8 @@ class Chart {
     const floor = HEIGHT - 1;
     const y = (value) => (most ? floor - (value / most) * (HEIGHT - 4) : floor).toFixed(1);
     const points = values.map((value, index) => `${(left + (index + 0.5) * width).toFixed(1)} ${y(value)}`);
-    const line = points.length ? `M${points.join("L")}` : "";
+    // A line of one point has a length all the same: it is seen.
+    const line = points.length ? `M${points.join("L")}h.01` : "";
     this.line.setAttribute("d", line);
     const [from, to] = [left + width / 2, WIDTH - width / 2].map((x) => x.toFixed(1));
     this.area.setAttribute("d", line && `${line}L${to} ${HEIGHT}L${from} ${HEIGHT}Z`);

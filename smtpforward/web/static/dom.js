@@ -28,10 +28,10 @@ export function show(element, visible) {
   if (element.hidden === visible) element.hidden = !visible;
 }
 
-/** Text that may be cut on the screen: all of it is in its title. */
-export function setCut(element, text) {
+/** Text that may be cut on the screen: all of it, or more than it, is in its title. */
+export function setCut(element, text, title = text) {
   setText(element, text);
-  if (element.title !== text) element.title = text;
+  if (element.title !== title) element.title = title;
 }
 
 /** A time that machines read as well. */
@@ -44,10 +44,11 @@ export function setTime(element, when, text) {
 /**
  * Make the children of `parent` those of `items`, in their order, by key.
  *
- * A child that stays is filled anew where it stands: it is not moved, so that it keeps its focus.
- * One that has the focus is not taken away; `gone(child)` may mark it.
+ * A child that stays is filled anew where it stands: it is not moved, so that it keeps its focus;
+ * with `sorted` one without the focus is. One that has the focus is not taken away; `gone(child)`
+ * may mark it.
  */
-export function reconcile(parent, items, { key, create, fill, gone = null, among = null }) {
+export function reconcile(parent, items, { key, create, fill, gone = null, among = null, sorted = false }) {
   const wanted = new Set(items.map((item) => String(key(item))));
   const there = new Map();
   for (const child of among ? parent.querySelectorAll(`:scope > ${among}`) : [...parent.children]) {
@@ -63,15 +64,20 @@ export function reconcile(parent, items, { key, create, fill, gone = null, among
       child = create(item);
       child.dataset.key = name;
       there.set(name, child);
-      if (last) last.after(child);
-      else placeFirst(parent, child, among);
+      place(parent, child, last, among);
+    } else if (sorted && child.previousElementSibling !== last && !child.contains(document.activeElement)) {
+      place(parent, child, last, among);
     }
     fill(child, item);
     last = child;
   }
 }
 
-function placeFirst(parent, child, among) {
+function place(parent, child, last, among) {
+  if (last) {
+    last.after(child);
+    return;
+  }
   const first = among ? parent.querySelector(`:scope > ${among}`) : parent.firstElementChild;
   if (first) first.before(child);
   else parent.append(child);

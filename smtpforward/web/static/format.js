@@ -70,6 +70,13 @@ export function seconds(time) {
   return typeof time === "number" ? time : Date.parse(time) / 1000;
 }
 
+/** Where mail went, `host[ip]:port`, as the settings name it: without the address. */
+export function backend(relay) {
+  const [, host, port] = /^(.+)\[[^\]]*\](:\d+)$/.exec(relay) ?? [];
+  if (!host) return relay;
+  return host.includes(":") ? `[${host}]${port}` : `${host}${port}`;
+}
+
 /** A sender as an envelope has it: nobody is <>. */
 export function sender(address) {
   return address || "<>";

@@ -72,6 +72,7 @@ export class Queue {
     const most = Math.max(1, ...found.map((one) => one.entries));
     show(byId("destinations-empty"), found.length === 0);
     reconcile(byId("destination-rows"), found, {
+      sorted: true,
       key: (one) => one.destination,
       create: ({ destination }) => make("tr", {},
         make("th", { scope: "row" }, make("button", { type: "button", class: "link", text: destination, title: `Show what waits for ${destination}`,
@@ -243,7 +244,7 @@ export class Queue {
   sure(ids) {
     return confirmed({
       title: `Delete ${counted(ids.length, "message")}?`,
-      text: "Nobody gets them, no bounce is sent, and they cannot be brought back. Deleted are all entries of:",
+      text: `Nobody gets ${ids.length === 1 ? "it" : "them"}, no bounce is sent, and nothing brings ${ids.length === 1 ? "it" : "them"} back. Deleted are all entries of:`,
       names: ids.map((id) => `${id} from ${sender(this.chosen.get(id).sender)}`),
       yes: "Delete",
     });

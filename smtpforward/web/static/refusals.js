@@ -34,6 +34,7 @@ export function updateRefusals({ refusals, connections }) {
   show(byId("refusals-empty"), all === 0);
   show(document.querySelector(".rules thead"), all > 0);
   reconcile(byId("rule-rows"), found, {
+    sorted: true,
     key: (one) => one.key,
     create: ({ rule }) => make("tr", {}, make("th", { scope: "row" }, make("code", { text: rule })),
       make("td", { text: MEANING[rule] ?? "" }), make("td", { class: "n bar" }, make("span"))),

@@ -10,7 +10,7 @@ const EVENTS = {
   login: "Login", delivered: "Delivered",
 };
 const LABELS = {
-  client_name: "client", helo: "said HELO as", protocol: "protocol", user: "user", tls: "TLS", from: "from", to: "to",
+  client_name: "client", helo: "said HELO as", protocol: "protocol", user: "user", tls: "TLS", tls_version: "TLS version", from: "from", to: "to",
   nrcpt: "recipients", recipients: "recipients", size: "size", relay: "backend", rule: "rule", reason: "reason",
   detail: "detail", took: "took", delay: "after", attempts: "attempt", dsn: "status code", peer: "backend",
   notice: "its id", about: "about", action: "says", client_gone: "client had gone",
@@ -57,13 +57,15 @@ function unheard(events, queue) {
 
 function step(event, first) {
   const at = seconds(event.at);
-  const facts = Object.entries(event).filter(([name, value]) => !SAID.has(name) && isTold(value));
+  const facts = Object.entries(event)
+    .filter(([name, value]) => !SAID.has(name) && isTold(value) && !(name === "tls" && event.tls_version));
   return make("li", { class: TONES[event.status] ?? "info" },
     make("p", { class: "when" }, make("time", { datetime: new Date(at * 1000).toISOString(), text: precise(at) }),
       make("span", { class: "since", text: at - first >= 0.0005 ? `+${delay(at - first)}` : "" })),
     make("div", {},
       make("p", { class: "what" }, make("strong", { text: EVENTS[event.event] ?? event.event }),
-        event.status ? pill(event.status) : null),
+        // What the gateway refuses for good is a bounce to nobody here.
+        event.status && !(event.event === "refused" && event.status === "bounced") ? pill(event.status) : null),
       event.reply ? make("p", { class: "reply", text: event.reply }) : null,
       make("dl", {}, ...facts.map(([name, value]) => fact(name, value, event)))));
 }

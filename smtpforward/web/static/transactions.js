@@ -3,11 +3,10 @@
 
 import { ask } from "./api.js";
 import { byId, make, reconcile, setClass, setCut, setText, setTime, show } from "./dom.js";
-import { bytes, count, counted, delay, moment, sender } from "./format.js";
+import { backend, bytes, count, counted, delay, moment, sender } from "./format.js";
 import { Opening, TONES } from "./timeline.js";
 
-const KEPT = 50;
-const FOUND = 100;
+const SHOWN = [25, 100, 500]; // at first, and when more is wanted
 const COLUMNS = 8;
 
 export class Transactions {
@@ -15,12 +14,14 @@ export class Transactions {
     this.shown = [];
     this.fresh = [];
     this.searched = "";
+    this.more = 0;
     this.asked = false;
     this.table = document.querySelector(".mails");
     this.opening = new Opening(COLUMNS);
     this.form = byId("search");
-    this.form.addEventListener("submit", (event) => { event.preventDefault(); this.search(); });
-    byId("search-clear").addEventListener("click", () => { this.form.reset(); this.search(); });
+    this.form.addEventListener("submit", (event) => { event.preventDefault(); this.anew(); });
+    byId("search-clear").addEventListener("click", () => { this.form.reset(); this.anew(); });
+    byId("more").addEventListener("click", () => this.showMore());
     byId("fresh").addEventListener("click", () => this.latest());
     this.table.addEventListener("pointerleave", () => this.flow());
     this.table.addEventListener("focusout", () => queueMicrotask(() => this.flow()));
@@ -29,13 +30,31 @@ export class Transactions {
     }
   }
 
+  get most() {
+    return SHOWN[this.more];
+  }
+
+  /** Who searches sees more at once. */
+  anew() {
+    this.more = this.form.elements.search.value.trim() ? 1 : 0;
+    return this.search();
+  }
+
+  /** The older ones as well; the focus goes to the first of them. */
+  async showMore() {
+    const known = this.shown.length;
+    this.more = Math.min(this.more + 1, SHOWN.length - 1);
+    await this.search();
+    this.table.querySelectorAll(".open")[known]?.focus({ preventScroll: true });
+  }
+
   /** Ask for what is searched, or for the latest. */
   async search() {
     const searched = this.form.elements.search.value.trim();
     this.searched = searched;
     let found;
     try {
-      found = await ask("transactions", { search: searched, limit: searched ? FOUND : KEPT });
+      found = await ask("transactions", { search: searched, limit: this.most });
     } catch (error) {
       this.say(`The transactions cannot be shown: ${error.message}.`);
       return;
@@ -45,7 +64,8 @@ export class Transactions {
     this.fresh = [];
     this.shown = found.transactions;
     setText(byId("transactions-aside"), found.kept ? `${count(found.kept)} kept, since ${moment(found.since)}` : "");
-    if (searched) this.say(`${counted(this.shown.length, "transaction")} found for “${searched}”${this.shown.length === FOUND ? ", the latest of them" : ""}.`);
+    const all = this.shown.length < this.most ? "" : "The latest ";
+    if (searched) this.say(`${all}${counted(this.shown.length, "transaction")} found for “${searched}”.`);
     else this.say("");
     this.list();
   }
@@ -53,9 +73,9 @@ export class Transactions {
   /** What ended while nobody listened; at first, all that is known. A search stays as it is. */
   async catchUp() {
     if (!this.asked) {
-      await this.search();
+      await this.anew();
     } else if (!this.searched) {
-      this.add(await ask("transactions", { limit: KEPT }).then((found) => found.transactions, () => []));
+      this.add(await ask("transactions", { limit: this.most }).then((found) => found.transactions, () => []));
     }
   }
 
@@ -64,18 +84,18 @@ export class Transactions {
     if (this.searched) return;
     const latest = [...transactions].sort((a, b) => b.at - a.at);
     const known = new Set([...this.fresh, ...this.shown].map(keyOf));
-    this.fresh = [...latest.filter((one) => !known.has(keyOf(one))), ...this.fresh].slice(0, KEPT);
+    this.fresh = [...latest.filter((one) => !known.has(keyOf(one))), ...this.fresh].slice(0, this.most);
     this.flow();
   }
 
   flow() {
     if (this.fresh.length && !this.read()) {
-      this.shown = [...this.fresh, ...this.shown].slice(0, KEPT);
+      this.shown = [...this.fresh, ...this.shown].slice(0, this.most);
       this.fresh = [];
       this.list();
     }
     show(byId("fresh"), this.fresh.length > 0);
-    if (this.fresh.length) setText(byId("fresh"), `Show ${this.fresh.length === KEPT ? `${KEPT} or more` : count(this.fresh.length)} new`);
+    if (this.fresh.length) setText(byId("fresh"), `Show ${this.fresh.length === this.most ? `${count(this.most)} or more` : count(this.fresh.length)} new`);
   }
 
   /** Whether somebody is at one of them. */
@@ -84,7 +104,7 @@ export class Transactions {
   }
 
   latest() {
-    this.shown = [...this.fresh, ...this.shown].slice(0, KEPT);
+    this.shown = [...this.fresh, ...this.shown].slice(0, this.most);
     this.fresh = [];
     this.list();
     this.table.querySelector(".open")?.focus({ preventScroll: true });
@@ -97,6 +117,7 @@ export class Transactions {
       gone: (body) => body.classList.add("gone"),
     });
     show(byId("fresh"), this.fresh.length > 0);
+    show(byId("pages"), this.shown.length >= this.most && this.more < SHOWN.length - 1);
     show(byId("transactions-empty"), this.shown.length === 0);
     setText(byId("transactions-empty"), this.searched ? "None of those that are kept is like that." : "No transaction has ended yet.");
   }
@@ -109,20 +130,20 @@ export class Transactions {
     setTime(at, one.at, moment(one.at));
     button.append(at, make("span", { class: "sr", text: ` message ${one.id}` }));
     button.title = one.id;
-    const cut = (name, ...texts) => make("td", { role: "cell", class: name }, ...texts.map(([part, text]) => {
+    const cut = (name, label, ...texts) => make("td", { role: "cell", class: name, "data-label": label }, ...texts.map(([part, text, all]) => {
       const element = make("span", { class: part });
-      setCut(element, text);
+      setCut(element, text, all);
       return element;
     }));
     const number = (label, text) => make("td", { role: "cell", class: "n", "data-label": label, text });
     body.append(make("tr", { role: "row" },
       make("td", { role: "cell", class: "id" }, button),
       make("td", { role: "cell", class: "state" }, make("span", { class: `pill ${TONES[one.status] ?? "unknown"}`, text: one.status })),
-      cut("way", ["from", sender(one.from)], ["to", recipients(one)]),
-      cut("client", ["name", one.client], ["more", [one.user && `as ${one.user}`, one.tls].filter(Boolean).join(", ")]),
-      cut("relay", ["relay", one.relay ?? "–"]),
+      cut("way", "", ["from", sender(one.from)], ["to", recipients(one)]),
+      cut("client", "Client", ["name", one.client], ["more", [one.user && `as ${one.user}`, one.tls].filter(Boolean).join(", ")]),
+      cut("relay", "Backend", ["relay", one.relay ? backend(one.relay) : "–", one.relay ?? ""]),
       number("Size", bytes(one.size)), number("Delay", delay(one.delay)),
-      cut("last", ["reply", one.reply], ["more", one.rule ? `rule ${one.rule}` : ""])));
+      cut("last", "", ["reply", one.reply], ["more", one.rule ? `rule ${one.rule}` : ""])));
     return body;
   }
 
