@@ -4,6 +4,7 @@ Slots: a worker wants some, is granted some, gives some back. A number in flight
 is on its way to get it, so both sides may speak at once and the sum is never exceeded.
 """
 
+import pickle
 from collections.abc import Hashable
 from typing import Any
 
@@ -32,9 +33,24 @@ class Start:
 
 @frozen
 class Apply:
-    """Parent: these settings hold from now on."""
+    """Parent: these settings hold from now on.
 
-    settings: Settings = field(repr=False)
+    :ivar data: the settings, pickled by themselves: many of them take long, and both ends do that
+        in a thread.
+    """
+
+    data: bytes = field(repr=False)
+
+    @classmethod
+    def of(cls, settings: Settings) -> "Apply":
+        """The message with these settings."""
+        return cls(pickle.dumps(settings, pickle.HIGHEST_PROTOCOL))
+
+    @property
+    def settings(self) -> Settings:
+        """What it brings."""
+        settings: Settings = pickle.loads(self.data)  # noqa: S301 -- as in channel.py
+        return settings
 
 
 @frozen

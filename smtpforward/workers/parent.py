@@ -14,7 +14,8 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from attrs import evolve
@@ -193,7 +194,9 @@ class Parent(MultiService):
             return
         self._workers[number] = worker
         listeners = tuple(range(CONTROL + 1, CONTROL + 1 + len(self.ports())))
-        start = Start(number, self.settings.nodes, self._part, listeners, self._succeeds)
+        start = Start(
+            number, self.settings.nodes, self._part(self.settings), listeners, self._succeeds
+        )
         worker.channel.say(start)
         self.log.info("worker {number}: process {pid}", number=number, pid=self.workers[number])
 
@@ -212,28 +215,36 @@ class Parent(MultiService):
 
     # -- settings
 
-    @property
-    def _part(self) -> Settings:
+    def _part(self, settings: Settings) -> Settings:
         """What each worker gets: its part of what one process may take. The warnings were given."""
-        limits, nodes = self.settings.limits, self.settings.nodes
+        limits, nodes = settings.limits, settings.nodes
         most = limits.connections
         part = evolve(
             limits,
             connections=None if most is None else -(-most // nodes),
             memory=limits.memory // nodes,
         )
-        return evolve(self.settings, limits=part, warnings=())
+        return evolve(settings, limits=part, warnings=())
 
     def apply(self, settings: Settings) -> None:
         """Let ``settings`` hold in all workers from now on."""
+        self.prepare(settings)()
+
+    def prepare(self, settings: Settings) -> Callable[[], None]:
+        """What lets ``settings`` hold in all workers, the message for them made. In any thread."""
         old = self.settings
         lasts = {part: getattr(old, part) for part in TAKES_A_RESTART}
-        self.settings = evolve(lasting(old, settings), **lasts)
-        for what in takes_a_restart(old, settings):
+        new = evolve(lasting(old, settings), **lasts)
+        restart = list(takes_a_restart(old, settings))
+        return partial(self._hold, new, Apply.of(self._part(new)), restart)
+
+    def _hold(self, settings: Settings, message: Apply, restart: Sequence[str]) -> None:
+        self.settings = settings
+        for what in restart:
             self.log.warn("{what} has changed: that takes a restart", what=what)
         self._warn()
         for worker in self._workers.values():
-            worker.channel.say(Apply(self._part))
+            worker.channel.say(message)
 
     # -- what workers say
 
