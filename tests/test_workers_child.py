@@ -187,6 +187,20 @@ class ApplyTests(WorkerCase):
         self.reactor.advance(0)
         self.assertEqual(self.made[0].steps, ["privileged", "start", "apply new.example.net"])
 
+    def test_in_pieces(self) -> None:
+        """What is long comes in several messages, others between them; each time anew."""
+        gateway = self.start()
+        for name in ("a", "b"):
+            routes = settings().routes
+            many = {f"{n}.example": routes.default for n in range(30_000)}
+            new = evolve(settings(), me=f"{name}.example", routes=evolve(routes, sections=many))
+            pieces = Apply.of(new).pieces()
+            self.assertGreater(len(pieces), 2)
+            for piece in pieces:
+                self.hears(piece)
+                self.hears(Ask(1))
+            self.assertEqual(gateway.steps[-1], f"apply {name}.example")
+
     def test_in_order(self) -> None:
         """What comes while others are made ready holds after them."""
         gateway = self.start()

@@ -26,7 +26,8 @@ async def gateway(
 ) -> AsyncIterator[tuple[Bench, System, Gateway]]:
     """A running one with a sink; what is asked of the :class:`Bench` ends with it.
 
-    :param files: of its directory; ``PORT`` in them is that of the sink. ``nodes``: worker processes.
+    :param files: of its directory; ``PORT`` in them is that of the sink.
+    :param nodes: worker processes.
     """
     made: list[Gateway] = []
 

@@ -35,14 +35,13 @@ class Places(Mapping[tuple[str, str], Place]):
         raise KeyError(asked)
 
     def __contains__(self, asked: object) -> bool:
-        section, key = asked  # type: ignore[misc]
-        return self.sets(section, key)
+        return isinstance(asked, tuple) and self.sets(*asked)
 
     def __iter__(self) -> Iterator[tuple[str, str]]:
         found: dict[tuple[str, str], None] = {}
         for _, lines in self._files:
-            for section, keys in lines.items():
-                found.update(((section, key), None) for key in keys)
+            for name, keys in lines.items():
+                found.update(dict.fromkeys((name, key) for key in keys))
         return iter(found)
 
     def __len__(self) -> int:

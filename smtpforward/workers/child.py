@@ -33,6 +33,7 @@ from smtpforward.workers.messages import (
     Cap,
     Grant,
     Message,
+    Piece,
     Put,
     Said,
     Scarce,
@@ -87,6 +88,7 @@ class Worker:
         self._in_thread = in_thread
         # Settings hold in the order in which they came.
         self._applying = DeferredLock()
+        self._pieces: list[bytes] = []
         self._make = make
         self._channel = Channel(self._received, self._parent_gone)
         self._leases: Leases | None = None
@@ -108,9 +110,8 @@ class Worker:
             self._leases.received(message)
         elif isinstance(message, Told) and self._facts is not None:
             self._facts.received(message)
-        elif isinstance(message, Apply):
-            # Behind the start, which waits for its turn in the same way.
-            self._reactor.callLater(0, self._apply, message)
+        elif isinstance(message, Piece | Apply):
+            self._collect(message)
         elif isinstance(message, Ask) and self._serving is not None:
             self._observe(self._serving, message.number)
         elif isinstance(message, Put) and self._serving is not None:
@@ -119,6 +120,13 @@ class Worker:
             self._serving.leave().addBoth(lambda _: self.stop())
         elif isinstance(message, Stop):
             self.stop()
+
+    def _collect(self, message: Piece | Apply) -> None:
+        self._pieces.append(message.data)
+        if isinstance(message, Apply):
+            pieces, self._pieces = self._pieces, []
+            # Behind the start, which waits for its turn in the same way.
+            self._reactor.callLater(0, self._apply, pieces)
 
     def _start(self, start: Start) -> None:
         if self._stopping:
@@ -153,17 +161,17 @@ class Worker:
         self.log.failure("a fault while answering: {kind}", failure, kind=kind)
         return Refused(500, "a fault of the gateway's own")
 
-    def _apply(self, message: Apply) -> None:
+    def _apply(self, pieces: Sequence[bytes]) -> None:
         if self._serving is not None and not self._stopping:
-            prepare = partial(self._prepare, self._serving, message)
+            prepare = partial(self._prepare, self._serving, pieces)
             applying: Deferred[Any] = self._applying.run(self._in_thread, prepare)
             applying.addCallback(self._hold)
             applying.addErrback(partial(self.log.failure, "the settings could not be taken"))
 
     @staticmethod
-    def _prepare(serving: Serving, message: Apply) -> Hold:
+    def _prepare(serving: Serving, pieces: Sequence[bytes]) -> Hold:
         with beside_the_reactor():
-            return serving.prepare(message.settings)
+            return serving.prepare(Apply(b"".join(pieces)).settings)
 
     def _hold(self, hold: Hold) -> None:
         if not self._stopping:

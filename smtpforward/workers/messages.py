@@ -14,6 +14,8 @@ from smtpforward.config.settings import Settings
 from smtpforward.figures import Observation
 from smtpforward.questions import Question
 
+PIECE = 2**16
+
 
 @frozen
 class Start:
@@ -32,6 +34,13 @@ class Start:
 
 
 @frozen
+class Piece:
+    """Parent: what comes before the data of the next ``Apply``."""
+
+    data: bytes = field(repr=False)
+
+
+@frozen
 class Apply:
     """Parent: these settings hold from now on.
 
@@ -45,6 +54,12 @@ class Apply:
     def of(cls, settings: Settings) -> "Apply":
         """The message with these settings."""
         return cls(pickle.dumps(settings, pickle.HIGHEST_PROTOCOL))
+
+    def pieces(self) -> "list[Piece | Apply]":
+        """The same in several messages, which a worker takes one by one between its other work."""
+        cuts = range(0, max(1, len(self.data)), PIECE)
+        *first, last = [self.data[at : at + PIECE] for at in cuts]
+        return [*map(Piece, first), Apply(last)]
 
     @property
     def settings(self) -> Settings:
@@ -153,5 +168,19 @@ class Said:
 
 
 Message = (
-    Start | Apply | Up | Stop | Want | Give | Grant | Cap | Scarce | Told | Ask | Seen | Put | Said
+    Start
+    | Piece
+    | Apply
+    | Up
+    | Stop
+    | Want
+    | Give
+    | Grant
+    | Cap
+    | Scarce
+    | Told
+    | Ask
+    | Seen
+    | Put
+    | Said
 )

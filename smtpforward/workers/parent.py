@@ -244,7 +244,8 @@ class Parent(MultiService):
             self.log.warn("{what} has changed: that takes a restart", what=what)
         self._warn()
         for worker in self._workers.values():
-            worker.channel.say(message)
+            for piece in message.pieces():
+                worker.channel.say(piece)
 
     # -- what workers say
 
