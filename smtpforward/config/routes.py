@@ -100,7 +100,7 @@ class _Builder:
             return Route(section, *rest)
         before = len(self.report.problems)
         route = self.route(section, section, inherit(top, self.own(section)))
-        if len(self.report.problems) == before and credentials.FILE not in shared:
+        if len(self.report.problems) == before:
             self.alike[id(shared)] = astuple(route, recurse=False)[1:]
         return route
 

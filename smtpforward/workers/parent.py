@@ -58,6 +58,7 @@ FIRST_PAUSE = 1.0
 LONGEST_PAUSE = 60.0
 KILL_TIME = 5.0
 GATHER = 0.01  # seconds between two looks at what a worker logs; a pipe holds 64 KiB
+FULL = 8192  # bytes that Twisted reads at once: behind as many there are more
 STEADY = 60.0  # a worker that has lived so long starts at the first pause again
 
 
@@ -65,7 +66,7 @@ class Process(ProcessProtocol):
     """One worker process in the parent's eyes.
 
     :ivar number: its place, from 1; its successor has the same. ``born``: clock time.
-    :ivar gone: the process has ended, and all that it wrote was read.
+    :ivar gone: the process has ended, and all that it wrote was read. ``up``: it has taken mail.
     """
 
     def __init__(self, number: int, parent: "Parent", born: float) -> None:
@@ -73,6 +74,7 @@ class Process(ProcessProtocol):
         self.born = born
         self.channel = Channel(self._received, lambda: None)
         self.gone = False
+        self.up = False
         self._parent = parent
         self._records = RecordReader(str(number))
 
@@ -83,6 +85,8 @@ class Process(ProcessProtocol):
     def childDataReceived(self, childFD: int, data: bytes) -> None:
         """See ProcessProtocol."""
         self._records.received(childFD, data)
+        if len(data) >= FULL:
+            return  # Left in there, it would soon fill the pipe, and a worker wait for us.
         # What comes next may gather: to be woken for each line would cost more than the line.
         transport: Any = self.transport
         transport.pauseProducing()
@@ -271,6 +275,7 @@ class Parent(MultiService):
         elif isinstance(message, Said):
             self._rounds.answered(worker.number, message.number, message.answer)
         elif isinstance(message, Up):
+            worker.up = True
             self._up.add(worker.number)
             if len(self._up) == self.settings.nodes and not self._ready.called:
                 self._ready.callback(None)
@@ -299,7 +304,9 @@ class Parent(MultiService):
     def _start_later(self, worker: Process, why: str) -> None:
         number = worker.number
         lived = self.clock.seconds() - worker.born
-        pause = FIRST_PAUSE if lived >= STEADY else self._pauses.get(number, FIRST_PAUSE)
+        # What kills one that takes mail may well be a mail: the others of the gateway still come.
+        good = worker.up or lived >= STEADY
+        pause = FIRST_PAUSE if good else self._pauses.get(number, FIRST_PAUSE)
         self._pauses[number] = min(LONGEST_PAUSE, pause * 2)
         self.log.error(
             "worker {number} {why}; the next one starts in {pause:g} seconds",
