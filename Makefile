@@ -53,7 +53,7 @@ kill: export SMTPFORWARD_FULL = 1
 kill: $(VENV)/.installed-test
 	$(BIN)/python $(TRIAL) tests.integration.test_kill
 
-# One worker of two is killed every second during 20000 messages: what had a 250 is at the backend,
+# One worker of four is killed every second during 20000 messages: what had a 250 is at the backend,
 # and no connection is refused. About two minutes.
 nodes-kill: export SMTPFORWARD_FULL = 1
 nodes-kill: $(VENV)/.installed-test

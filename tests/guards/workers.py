@@ -70,7 +70,7 @@ GUARDS = [
     Guard(
         "tests.test_workers_parent.StartTests.test_steady",
         PARENT,
-        "FIRST_PAUSE if lived >= STEADY else ",
+        "FIRST_PAUSE if good else ",
         "",
     ),
     Guard(

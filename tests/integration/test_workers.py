@@ -25,6 +25,7 @@ from tests.peers.script import TAKEN, Held, Script, by_recipient
 from tests.peers.wait import until
 
 NODES = 2
+MANY = 4  # of which one is killed all the time: as many as are soon replaced
 FILES = {"connection.ini": f"nodes={NODES}\n"}
 MESSAGES = 3000 if full_size() else 300
 STARTED = re.compile(r"worker (\d): process (\d+)")
@@ -207,7 +208,9 @@ class DeathTests(WorkersCase):
     async def test_killed_all_the_time(self) -> None:
         """One after the other is killed: no 250 without its mail, and no connection is refused."""
         backend = self.backend()
-        gateway = await self.workers(backend.port, max_connections=8)
+        files = {"connection.ini": f"nodes={MANY}\n"}
+        gateway = await self.gateway(backend.port, files, max_connections=8)
+        await gateway.until(lambda: len(self.started(gateway)) == MANY, "all workers")
         senders = Senders(lambda: self.client(gateway))
         began = monotonic()
         threads = [deferToThread(senders.run) for _ in range(6)]
@@ -221,8 +224,8 @@ class DeathTests(WorkersCase):
         await gatherResults(threads)
         arrived = [int(n) for m in backend.messages for n in NUMBERED.findall(m.plain)]
         print(
-            f"{len(senders.taken)} with a 250, {len(arrived)} at the backend, {kills} workers killed,"
-            f" {senders.dropped} connections broken, {senders.refused} refused,"
+            f"{len(senders.taken)} with a 250, {len(arrived)} at the backend, {kills} workers"
+            f" killed, {senders.dropped} connections broken, {senders.refused} refused,"
             f" {monotonic() - began:.0f} s"
         )
         self.assertEqual(set(), senders.taken - set(arrived))
