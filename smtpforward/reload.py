@@ -14,13 +14,14 @@ import signal
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
-from attrs import evolve
+from attrs import evolve, frozen
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from smtpforward.background import beside_the_reactor
 from smtpforward.config import ConfigurationError, Settings
 from smtpforward.config.stamps import Stamps, changed, directories
 from smtpforward.net.watching import Watcher
@@ -68,6 +69,41 @@ class Stage(enum.Enum):
     READING_STALE = "it is being read, and something has changed since"
 
 
+class Good(Protocol):
+    """What a reading gives where nothing is wrong."""
+
+    @property
+    def files(self) -> Stamps:
+        """Those that were looked at."""
+
+
+@frozen
+class Prepared:
+    """Settings that only have to be let hold.
+
+    :ivar files: those that were looked at. ``hold``: lets them hold, in the reactor's thread.
+    """
+
+    files: Stamps
+    hold: Callable[[], None]
+
+    def let_hold(self) -> None:
+        """Have them hold from now on."""
+        self.hold()
+
+
+def prepared(
+    read: Callable[[], Settings], prepare: Callable[[Settings], Callable[[], None]]
+) -> Prepared:
+    """Read the directory and prepare what it says, in a thread beside the reactor.
+
+    :param prepare: compares with what holds; gives what lets the settings hold.
+    """
+    with beside_the_reactor():
+        settings = read()
+        return Prepared(settings.files, prepare(settings))
+
+
 class Noticed(Protocol):
     """Who is told of each reading."""
 
@@ -82,7 +118,7 @@ class Reloader(Service):
     """Keeps the settings of a running gateway as its files are.
 
     :param read: reads the directory, in a thread; raises :class:`ConfigurationError`.
-    :param apply: takes settings that are good, in the reactor's thread.
+    :param apply: takes what ``read`` has given, in the reactor's thread.
     :param files: those that were looked at for the settings that hold.
     :param in_thread: calls a function in a thread; ``deferToThread`` of the reactor.
     :ivar good: how often settings were applied. ``bad``: how often they could not be.
@@ -95,11 +131,11 @@ class Reloader(Service):
 
     def __init__(
         self,
-        read: Callable[[], Settings],
-        apply: Callable[[Settings], None],
+        read: Callable[[], Good],
+        apply: Callable[[Any], None],
         files: Stamps,
         clock: Any,
-        in_thread: "Callable[[Callable[[], Settings]], Deferred[Settings]]",
+        in_thread: "Callable[[Callable[[], Good]], Deferred[Good]]",
         watcher: Watcher | None = None,
         noticed: Noticed | None = None,
     ) -> None:
@@ -163,7 +199,7 @@ class Reloader(Service):
         self._say_begun()
         self._in_thread(self._read).addCallbacks(self._good, self._bad).addErrback(self._fault)
 
-    def _good(self, settings: Settings) -> None:
+    def _good(self, settings: Good) -> None:
         if self.stage is Stage.STOPPED:
             return
         self._files = settings.files

@@ -50,7 +50,15 @@ from smtpforward.outbound.queue import OutboundQueue
 from smtpforward.questions import Question
 from smtpforward.queueing import Queueing
 from smtpforward.record import new_id
-from smtpforward.reload import TAKES_A_RESTART, OnSignal, Reloader, lasting, takes_a_restart
+from smtpforward.reload import (
+    TAKES_A_RESTART,
+    OnSignal,
+    Prepared,
+    Reloader,
+    lasting,
+    prepared,
+    takes_a_restart,
+)
 from smtpforward.running.inherited import MismatchError
 from smtpforward.running.supervised import Supervised
 from smtpforward.server.factory import GatewayFactory
@@ -258,9 +266,16 @@ class Gateway(MultiService):
         Transactions in progress keep what they began with, and pools whose backend is unchanged
         keep their connections. The addresses that are listened on stay as they are.
         """
-        old, given = self.settings, settings
-        settings = lasting(old, given)
-        parts = [part for part in RELOADED if getattr(old, part) != getattr(settings, part)]
+        self.prepare(settings)()
+
+    def prepare(self, settings: Settings) -> Callable[[], None]:
+        """Compare ``settings`` with those that hold; what lets them hold. In any thread."""
+        old, new = self.settings, lasting(self.settings, settings)
+        parts = [part for part in RELOADED if getattr(old, part) != getattr(new, part)]
+        restart = list(takes_a_restart(old, settings))
+        return partial(self._hold, new, parts, restart)
+
+    def _hold(self, settings: Settings, parts: Sequence[str], restart: Sequence[str]) -> None:
         fresh_tls = "client_tls" in parts
         contexts = ClientContexts(settings.client_tls) if fresh_tls else self._contexts
         self.factory.settings = settings
@@ -277,7 +292,7 @@ class Gateway(MultiService):
             id=new_id(),
             parts=", ".join(parts) or "nothing",
         )
-        for what in takes_a_restart(old, given):
+        for what in restart:
             self.log.warn("{what} has changed: that takes a restart", what=what)
         self._warn()
         if "routes" in parts:
@@ -448,8 +463,8 @@ def _keep_up_to_date(
 ) -> Reloader:
     """Have the directory read again when it changes, and on SIGHUP."""
     reloader = Reloader(
-        read,
-        service.apply,
+        partial(prepared, read, service.prepare),
+        Prepared.let_hold,
         service.settings.files,
         reactor,
         partial(deferToThreadPool, reactor, reactor.getThreadPool()),

@@ -6,8 +6,10 @@ It is nothing to start by hand: it wants the parent's socket and the listening o
 import signal
 import sys
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
+from twisted.internet.threads import deferToThreadPool
 from twisted.logger import globalLogBeginner
 
 from smtpforward import record
@@ -39,7 +41,8 @@ def main() -> int:
         spare_collector()
         return gateway
 
-    worker = Worker(own, make)
+    in_thread = partial(deferToThreadPool, own, own.getThreadPool())
+    worker = Worker(own, make, in_thread)
     worker.begin()
     # A signal to the whole group reaches parent and worker: to stop twice is no fault. What HUP
     # and USR2 mean the parent knows.

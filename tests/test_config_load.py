@@ -137,7 +137,7 @@ class GoodTests(DirectoryCase):
             smtp_forward_ini=(
                 "[main]\nhost=MX.example.net\nport=26\nconnect_timeout=1\ntimeout=2\n"
                 "max_connections=3\nreply_timeout=4\nforward_timeout=5\ndot_timeout=6\nmax_age=7\n"
-                "max_messages=8\nbind=127.0.0.2\nbind_helo=Out.example\npartial_rejection=reject\n"
+                "max_messages=8\nmax_connecting=9\nbind=127.0.0.2\nbind_helo=Out.example\npartial_rejection=reject\n"
                 "check_recipient=OK\nenable_tls=off\n"
             ),
         )
@@ -156,7 +156,7 @@ class GoodTests(DirectoryCase):
         self.assertEqual(settings.spool_dir, os.path.abspath(spool))
         route = settings.routes.default
         server = Server("mx.example.net", 26, "out.example", "127.0.0.2")
-        hop = NextHop((server,), Timeouts(1, 4, 5, 6), PoolBounds(3, 2, 7, 8))
+        hop = NextHop((server,), Timeouts(1, 4, 5, 6), PoolBounds(3, 2, 7, 8, 9))
         self.assertEqual(route.next_hop, hop)
         self.assertEqual(route.partial_rejection, "reject")
         self.assertTrue(settings.routes.check_recipient)

@@ -19,7 +19,7 @@ PACKAGE = "smtpforward"
 # Lowest first. A name stands for a module, or for a folder and all in it.
 LAYERS = (
     {"reply", "utf8", "envelope", "address", "content", "job", "interfaces", "passwords", "facts"}
-    | {"counts", "figures", "questions", "version", "dialogue"},
+    | {"counts", "figures", "questions", "version", "dialogue", "background"},
     {"config"},
     {"net", "record", "logs", "formats"},
     {"client"},

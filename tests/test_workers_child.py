@@ -1,13 +1,14 @@
 """One worker: what it makes of the parent's messages. On a reactor without sockets."""
 
 import os
+import pickle
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from attrs import evolve
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.logger import formatEvent, globalLogPublisher
@@ -89,9 +90,9 @@ class FakeGateway(Service):
         self.questions: list[Question] = []
         self.left: Deferred[None] = Deferred()
 
-    def apply(self, settings: Settings) -> None:
-        """Note it."""
-        self.steps.append(f"apply {settings.me}")
+    def prepare(self, settings: Settings) -> Callable[[], None]:
+        """What notes it."""
+        return lambda: self.steps.append(f"apply {settings.me}")
 
     def observe(self) -> "Deferred[Observation]":
         """The test answers."""
@@ -128,10 +129,19 @@ class WorkerCase(SynchronousTestCase):
         self.reactor = FakeReactor()
         self.made: list[FakeGateway] = []
         self.numbers: list[int] = []
-        self.worker = Worker(self.reactor, self.make)
+        self.working: list[Deferred[None]] | None = None
+        self.worker = Worker(self.reactor, self.make, self.work)
         own, control = socket.socketpair()
         self.addCleanup(own.close)
         self.worker.begin(control.detach())
+
+    def work(self, call: Callable[[], Any]) -> "Deferred[Any]":
+        """In place of a thread: at once, or when the test says so."""
+        if self.working is None:
+            return maybeDeferred(call)
+        work: Deferred[None] = Deferred()
+        self.working.append(work)
+        return work.addCallback(lambda _: call())
 
     def make(self, start: Start, endpoints: Sequence[Any], leases: Leases) -> FakeGateway:
         """What it runs."""
@@ -172,16 +182,59 @@ class ApplyTests(WorkerCase):
         parent = Channel(lambda _: None, lambda: None)
         parent.makeConnection(StringTransport())
         parent.say(Start(3, 4, settings(), ()))
-        parent.say(Apply(new))
+        parent.say(Apply.of(new))
         self.reactor.channel.dataReceived(parent.transport.value())
         self.reactor.advance(0)
         self.assertEqual(self.made[0].steps, ["privileged", "start", "apply new.example.net"])
+
+    def test_in_pieces(self) -> None:
+        """What is long comes in several messages, others between them; each time anew."""
+        gateway = self.start()
+        for name in ("a", "b"):
+            routes = settings().routes
+            many = {f"{n}.example": routes.default for n in range(30_000)}
+            new = evolve(settings(), me=f"{name}.example", routes=evolve(routes, sections=many))
+            pieces = Apply.of(new).pieces()
+            self.assertGreater(len(pieces), 2)
+            for piece in pieces:
+                self.hears(piece)
+                self.hears(Ask(1))
+            self.assertEqual(gateway.steps[-1], f"apply {name}.example")
+
+    def test_in_order(self) -> None:
+        """What comes while others are made ready holds after them."""
+        gateway = self.start()
+        self.working = []
+        for name in ("a.example", "b.example"):
+            self.hears(Apply.of(evolve(settings(), me=name)))
+        self.assertEqual(len(self.working), 1)
+        self.working[0].callback(None)
+        self.assertEqual(gateway.steps[-1], "apply a.example")
+        self.working[1].callback(None)
+        self.assertEqual(gateway.steps[-1], "apply b.example")
+
+    def test_stopped_meanwhile(self) -> None:
+        """What has been made ready for one that ends by now changes nothing."""
+        gateway = self.start()
+        self.working = []
+        self.hears(Apply.of(settings()))
+        self.hears(Stop())
+        self.working[0].callback(None)
+        self.assertNotIn("apply mx.example.net", gateway.steps)
+
+    def test_fault(self) -> None:
+        """What cannot be taken is in the log, and what comes after it holds."""
+        gateway = self.start()
+        self.hears(Apply(b"no pickle"))
+        self.assertEqual(len(self.flushLoggedErrors(pickle.UnpicklingError)), 1)
+        self.hears(Apply.of(settings()))
+        self.assertEqual(gateway.steps[-1], "apply mx.example.net")
 
     def test_too_late(self) -> None:
         """One that ends changes nothing any more."""
         gateway = self.start()
         self.hears(Stop())
-        self.hears(Apply(settings()))
+        self.hears(Apply.of(settings()))
         self.assertNotIn("apply mx.example.net", gateway.steps)
 
 

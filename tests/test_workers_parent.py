@@ -33,7 +33,15 @@ from smtpforward.workers.messages import (
     Up,
     Want,
 )
-from smtpforward.workers.parent import FIRST_PAUSE, KILL_TIME, LONGEST_PAUSE, STEADY, Parent
+from smtpforward.workers.parent import (
+    FIRST_PAUSE,
+    FULL,
+    GATHER,
+    KILL_TIME,
+    LONGEST_PAUSE,
+    STEADY,
+    Parent,
+)
 from smtpforward.workers.shares import TURN
 from tests.support import settings
 
@@ -196,6 +204,15 @@ class StartTests(ParentCase):
         self.assertEqual(len(self.reactor.processes), 4)
         self.assertIn("worker 1 has ended (exit code 1)", self.logged()[-2])
 
+    def test_took_mail(self) -> None:
+        """One that has taken mail is replaced soon, however short it lived."""
+        for _ in range(3):
+            current = self.reactor.processes[-1]
+            current.says(Up())
+            current.ends(None, 9)
+            self.reactor.advance(FIRST_PAUSE)
+            self.assertIsNot(self.reactor.processes[-1], current)
+
     def test_cannot_be_started(self) -> None:
         """A system that starts no process now is asked again."""
         self.reactor.fails = True
@@ -329,6 +346,15 @@ class TalkTests(ParentCase):
         self.assertEqual(self.logged()[-3:], ["one", "two", "worker 1: oops"])
         self.reactor.advance(1)
         self.assertEqual(self.first.did, ["pause", "pause", "resume", "resume"])
+
+    def test_long_log(self) -> None:
+        """Behind as much as is read at once there is more: nothing is left in the pipe for long."""
+        line = b"info 1.0 n mail " + b"x" * (FULL - 17) + b"\0"
+        self.first.protocol.childDataReceived(STDOUT, line)
+        self.assertEqual(self.first.did, [])
+        self.first.protocol.childDataReceived(STDOUT, line[1:])
+        self.assertEqual(self.first.did, ["pause"])
+        self.reactor.advance(GATHER)
 
 
 class ReadyTests(ParentCase):

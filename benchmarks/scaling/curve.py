@@ -22,18 +22,19 @@ TIME, CPU = "time", "CPU"
 
 @asynccontextmanager
 async def gateway(
-    bench: Bench, files: Mapping[str, str] | None = None
+    bench: Bench, files: Mapping[str, str] | None = None, nodes: int = 0
 ) -> AsyncIterator[tuple[Bench, System, Gateway]]:
     """A running one with a sink; what is asked of the :class:`Bench` ends with it.
 
     :param files: of its directory; ``PORT`` in them is that of the sink.
+    :param nodes: worker processes.
     """
     made: list[Gateway] = []
 
     def begin(setup: Setup) -> Gateway:
         texts = (files or {}).items()
         filled = {name: text.replace("PORT", str(setup.sink.port)) for name, text in texts}
-        made.append(gateway_with(setup, 0, filled))
+        made.append(gateway_with(setup, nodes, filled))
         return made[0]
 
     async def new_sink(bench: Bench) -> Sink:

@@ -26,6 +26,7 @@ host=127.0.0.1
 port=PORT
 enable_tls=false
 max_connections={number}
+max_connecting={number}
 timeout=200
 max_age=10000
 max_messages=1000000

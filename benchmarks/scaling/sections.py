@@ -19,8 +19,10 @@ from tests.peers.wait import until
 SECTIONS = (1, 10, 100, 1000, 10_000, 100_000)
 MANY = 100_000
 READ_AGAIN = "the settings were read again"
+TAKES_MAIL = " forwards to "
 WITHIN = 120.0
 QUIET = 3.0  # seconds of the same without a reload
+NODES = (0, 2)
 DOMAIN = "d{number}.example.com"
 TOP = "host=127.0.0.1\nport=PORT\nenable_tls=false\ncheck_recipient=true\n"
 SECTION = f"[{DOMAIN}]\nhost=127.0.0.1\nport=PORT\n"
@@ -58,14 +60,16 @@ async def reload(bench: Bench, amounts: Amounts, number: int = MANY) -> None:
         " its directory again after a SIGHUP, and without that.",
     )
     for _ in range(amounts.repeat):
-        async with gateway(bench, directory(number)) as (own, system, process):
-            bench.say(f"reload of {number} sections")
-            began = monotonic()
-            quiet = await _watched(own, system, None)
-            _note(table, "without", quiet, monotonic() - began)
-            began = monotonic()
-            busy = await _watched(own, system, process)
-            _note(table, "with", busy, monotonic() - began)
+        for nodes in NODES:
+            async with gateway(bench, directory(number), nodes) as (own, system, process):
+                bench.say(f"reload of {number} sections, nodes={nodes}")
+                await _all_take_mail(process, max(1, nodes))
+                began = monotonic()
+                quiet = await _watched(own, system, None)
+                _note(table, f"nodes={nodes}, without", quiet, monotonic() - began)
+                began = monotonic()
+                busy = await _watched(own, system, process, nodes)
+                _note(table, f"nodes={nodes}, with", busy, monotonic() - began)
 
 
 def _note(table: Table, row: str, seen: Told, seconds: float) -> None:
@@ -75,7 +79,7 @@ def _note(table: Table, row: str, seen: Told, seconds: float) -> None:
     table.add(row, "seconds", seconds, "s", 1)
 
 
-async def _watched(bench: Bench, system: System, reloaded: Gateway | None) -> Told:
+async def _watched(bench: Bench, system: System, reloaded: Gateway | None, nodes: int = 0) -> Told:
     """What a client saw meanwhile."""
     command = [*CLIENT, "--port", str(system.port), "--every", "0", "--messages", "20", "--reuse"]
     client = bench.keep(Process(command, bench.folder(), environment(), "client"))
@@ -83,16 +87,26 @@ async def _watched(bench: Bench, system: System, reloaded: Gateway | None) -> To
     if reloaded is None:
         await pause(QUIET)
     else:
-        await _reload(reloaded)
+        await _reload(reloaded, max(1, nodes))
     await client.terminate()
     return told(client.stdout)
 
 
-async def _reload(process: Gateway) -> None:
+async def _all_take_mail(process: Gateway, processes: int) -> None:
+    """Workers that still start answer late."""
+    await until(
+        lambda: process.output().count(TAKES_MAIL) >= processes,
+        lambda: f"{TAKES_MAIL}: {process.output()[-2000:]}",
+        WITHIN,
+    )
+
+
+async def _reload(process: Gateway, processes: int) -> None:
+    """Until all processes that take mail say that they have the settings."""
     before = process.output().count(READ_AGAIN)
     process.signal(signal.SIGHUP)
     await until(
-        lambda: process.output().count(READ_AGAIN) > before,
+        lambda: process.output().count(READ_AGAIN) >= before + processes,
         lambda: f"{READ_AGAIN}: {process.output()[-2000:]}",
         WITHIN,
     )

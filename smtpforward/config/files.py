@@ -5,6 +5,7 @@ is ``None``; one that is there and cannot be read is a problem, as is a dangling
 what it should hold is missing.
 """
 
+import io
 import os
 import re
 from collections.abc import Iterator
@@ -44,9 +45,14 @@ def _decoded(path: str, data: bytes, report: Report) -> str | None:
         return None
 
 
+def lines_of(text: str) -> Iterator[str]:
+    """The lines, without their ends, found one by one: a split holds up every other thread."""
+    return (line.removesuffix("\n") for line in io.StringIO(text, newline=None))
+
+
 def entries(path: str, report: Report) -> Iterator[tuple[Place, str]]:
     """Each line of a list that is neither blank nor a comment, without blanks at its ends."""
-    for number, line in enumerate(NEWLINE.split(read_text(path, report) or ""), 1):
+    for number, line in enumerate(lines_of(read_text(path, report) or ""), 1):
         entry = line.strip(BLANKS)
         if entry and not entry.startswith(COMMENTS):
             yield Place(path, number), entry

@@ -2,17 +2,20 @@
 
 Rules: every wrong, unknown and replaced key is a problem at its own line. A wrong value is replaced
 by the default, so that what is built from the values finds the problems between keys as well;
-nothing built that way is ever used. Time is linear in the number of sections.
+nothing built that way is ever used. Time is linear in the number of sections, and what is equal in
+sections of any name is checked once.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from attrs import field, frozen
 from configobj import ConfigObj
 
+from smtpforward.config import alike
 from smtpforward.config.checks import LiteralValidator
-from smtpforward.config.dialect import MAIN, Document, decode
-from smtpforward.config.problems import Place, Report
+from smtpforward.config.dialect import MAIN, Document, decode, encoded_name
+from smtpforward.config.places import Places
+from smtpforward.config.problems import Report
 from smtpforward.config.spec import LEAVE_OUT, WHOLE_SECTION, Spec
 from smtpforward.config.values import WrongValueError, near
 
@@ -26,23 +29,26 @@ class Reading:
     """The good values of a document.
 
     :ivar values: by section, then by key. ``main`` and the sections that a spec names have every
-        key; a section of any name has those that it sets.
+        key; a section of any name has those that it sets, and those that set the same share them.
     :ivar places: of each ``(section, key)`` that is set, and of the headers as ``(section, "")``.
     :ivar ignored: the keys that Haraka documents and this gateway lacks.
     """
 
     values: Mapping[str, Values] = field(repr=False)
-    places: Mapping[tuple[str, str], Place]
+    places: Places
     ignored: tuple[str, ...]
 
 
 def check(document: Document, spec: Spec, report: Report) -> Reading:
     """Validate ``document`` and report all that is wrong with it."""
-    config = document.config()
     known = ConfigObj(spec.text.splitlines(), interpolation=False, list_values=False, _inspec=True)
+    free, named = [], list(document.sections)
+    if MANY in known.sections:
+        free = [name for name in named if name and encoded_name(name) not in known]
+        named = [name for name in named if encoded_name(name) in known]
+    config = document.config(named)
     config.configspec = known
     judge = _Judge(document, spec, known, report)
-    _fit(known, config)
     outcome = config.validate(LiteralValidator(), preserve_errors=True)
     errors = outcome if isinstance(outcome, dict) else {}
     unknown = set(config.extra_values)
@@ -55,25 +61,9 @@ def check(document: Document, spec: Spec, report: Report) -> Reading:
         else:
             values[section] = judge.values(section, config[name], errors.get(name))
             ignored += judge.unknown_keys(section, config[name].extra_values)
+    if free:
+        values |= judge.free(free, known[MANY], ignored)
     return Reading(values, document.places, tuple(ignored))
-
-
-def _fit(known: ConfigObj, config: ConfigObj) -> None:
-    """Give each section of any name a spec of the keys that it has.
-
-    Asked for twenty keys that a section does not set, the validator takes several times as long.
-    """
-    if MANY not in known.sections:
-        return
-    many = known[MANY]
-    by_keys: dict[tuple[str, ...], ConfigObj] = {}
-    for name in config.sections:
-        if name not in known:
-            keys = tuple(config[name].scalars)
-            if keys not in by_keys:
-                checks = {key: many[key] for key in keys if key in many}
-                by_keys[keys] = ConfigObj(checks, interpolation=False, list_values=False)
-            known[name] = by_keys[keys]
 
 
 class _Judge:
@@ -106,6 +96,26 @@ class _Judge:
                     self._without_effect(section, key)
         return values
 
+    def free(
+        self, names: Iterable[str], many: Mapping[str, str], ignored: list[str]
+    ) -> dict[str, Values]:
+        """The good values of sections of any name; what is wrong in each of them is reported.
+
+        :param many: the checks of their keys. ``ignored``: gets the keys that are lacking here.
+        """
+        given = self._document.sections
+        found = alike.check({name: given[name] for name in names}, many)
+        successors = [key for home, key in self._spec.replaced if home == MAIN]
+        for name, content in found.items():
+            for key, error in content.wrong.items():
+                self._wrong(name, key, error)
+            for key in successors:
+                if key in content.values:
+                    self._without_effect(name, key)
+            if content.unknown:
+                ignored += self.unknown_keys(name, content.unknown)
+        return {name: content.values for name, content in found.items()}
+
     def unknown_section(self, section: str) -> Iterator[str]:
         """A section that the spec does not name: lacking, if it holds anything, or a problem."""
         if WHOLE_SECTION in self._spec.lacking.get(section, ()):
@@ -121,7 +131,7 @@ class _Judge:
             remedy + near(section, known),
         )
 
-    def unknown_keys(self, section: str, keys: list[str]) -> Iterator[str]:
+    def unknown_keys(self, section: str, keys: Iterable[str]) -> Iterator[str]:
         """Keys that the spec does not name: lacking, or problems."""
         for encoded in keys:
             key = str(decode(encoded))

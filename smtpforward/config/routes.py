@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any
 
-from attrs import define, field
+from attrs import astuple, define, field
 
 from smtpforward.config import backends, credentials, names
 from smtpforward.config.dialect import MAIN
@@ -28,6 +28,7 @@ BOUNDS = {
     "timeout": "idle",
     "max_age": "max_age",
     "max_messages": "max_messages",
+    "max_connecting": "max_connecting",
 }
 # What decides where and how a section's messages are handed over.
 OF_A_HOP = (
@@ -73,6 +74,9 @@ class _Builder:
     # Many sections share few next hops: by their values, one object each.
     hops: dict[tuple[object, ...], NextHop] = field(factory=dict, repr=False)
     bounds: dict[Server, tuple[PoolBounds, str]] = field(factory=dict)
+    # Of values that sections share, all of a route but its section: where nothing was wrong in one
+    # of those sections, nothing is in the others.
+    alike: dict[int, tuple[Any, ...]] = field(factory=dict, repr=False)
 
     def sections(self, top: Values) -> Iterator[tuple[str, Route]]:
         """Each section's domain and route."""
@@ -87,7 +91,19 @@ class _Builder:
                 self.report.add(self._place(name), None, message, "one section for both")
             else:
                 seen[domain] = name
-                yield domain, self.route(name, name, inherit(top, self.own(name)))
+                yield domain, self._of(name, top)
+
+    def _of(self, section: str, top: Values) -> Route:
+        """The route of a section other than the top level."""
+        shared = self.reading.values[section]
+        rest = self.alike.get(id(shared))
+        if rest is not None:
+            return Route(section, *rest)
+        before = len(self.report.problems)
+        route = self.route(section, section, inherit(top, self.own(section)))
+        if len(self.report.problems) == before:
+            self.alike[id(shared)] = astuple(route, recurse=False)[1:]
+        return route
 
     def own(self, section: str) -> Values:
         """What the section itself says, a password file read."""
@@ -155,22 +171,25 @@ class _Builder:
     def _key(self, section: str) -> str | None:
         """The domain, or the address, that a section is for."""
         local, at, host = section.rpartition("@")
-        place = self._place(section)
         try:
             domain = names.domain(host)
         except ValueError:
+            place = self._place(section)
             message = f"section {shown(section)} is no domain and no address"
             self.report.add(place, None, message, "a section such as [example.com]")
             return None
-        if at and not local:
+        if not at:
+            return domain
+        place = self._place(section)
+        if not local:
             message = f"[{section}] is for an address without a local part"
             self.report.add(place, None, message, f"[{domain}], for every address in it")
             return None
-        if at and self.reading.values[MAIN]["domain_selector"] != "mail_from":
+        if self.reading.values[MAIN]["domain_selector"] != "mail_from":
             message = f"[{section}] is for a sender, and the sender selects no section"
             self.report.add(place, None, message, f"domain_selector=mail_from, or [{domain}]")
             return None
-        return mailbox(local, domain) if at else domain
+        return mailbox(local, domain)
 
     def _at(self, section: str, key: str) -> Place | None:
         """Where the section itself sets ``key``."""

@@ -55,7 +55,7 @@ class ClientTimeouts:
     data: float | None = None
 
 
-@frozen
+@frozen(slots=True)
 class Route:
     """What ``smtp_forward.ini`` says for one section.
 
@@ -108,8 +108,8 @@ class Routes:
         yield from self.sections.values()
 
     def next_hops(self) -> Iterator[NextHop]:
-        """Those of all routes."""
-        return (route.next_hop for route in self.all())
+        """Those of all routes; many routes that share one have it once."""
+        return iter({id(route.next_hop): route.next_hop for route in self.all()}.values())
 
     @property
     def queues(self) -> bool:

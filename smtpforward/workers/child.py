@@ -10,14 +10,16 @@ in flight end, and goes; a gateway that does not start ends the worker with a tr
 import os
 import socket
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, Protocol
 
 from twisted.application.service import IService
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, DeferredLock
 from twisted.internet.endpoints import AdoptedStreamServerEndpoint
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from smtpforward.background import beside_the_reactor
 from smtpforward.config.settings import Settings
 from smtpforward.facts import Fact
 from smtpforward.figures import Observation
@@ -31,6 +33,7 @@ from smtpforward.workers.messages import (
     Cap,
     Grant,
     Message,
+    Piece,
     Put,
     Said,
     Scarce,
@@ -41,6 +44,7 @@ from smtpforward.workers.messages import (
     Up,
 )
 
+Hold = Callable[[], None]
 CONTROL = 3  # the channel's file descriptor; the listening sockets follow
 
 
@@ -51,8 +55,8 @@ class Serving(Protocol):
     def facts(self) -> Mapping[str, Fact]:
         """Those of the whole gateway, by kind."""
 
-    def apply(self, settings: Settings) -> None:
-        """Let ``settings`` hold from now on."""
+    def prepare(self, settings: Settings) -> Callable[[], None]:
+        """What lets ``settings`` hold from now on; called in a thread."""
 
     def observe(self) -> "Deferred[Observation]":
         """What is to be seen of it."""
@@ -68,15 +72,23 @@ class Worker:
     """What the process does.
 
     :param make: from the parent's message, endpoints and slots to the service that takes mail.
+    :param in_thread: calls a function in a thread.
     :ivar exit_code: of the process.
     """
 
     log = Logger()
 
     def __init__(
-        self, reactor: Any, make: Callable[[Start, Sequence[Any], Leases], Serving]
+        self,
+        reactor: Any,
+        make: Callable[[Start, Sequence[Any], Leases], Serving],
+        in_thread: "Callable[[Callable[[], Hold]], Deferred[Hold]]",
     ) -> None:
         self._reactor = reactor
+        self._in_thread = in_thread
+        # Settings hold in the order in which they came.
+        self._applying = DeferredLock()
+        self._pieces: list[bytes] = []
         self._make = make
         self._channel = Channel(self._received, self._parent_gone)
         self._leases: Leases | None = None
@@ -98,9 +110,8 @@ class Worker:
             self._leases.received(message)
         elif isinstance(message, Told) and self._facts is not None:
             self._facts.received(message)
-        elif isinstance(message, Apply):
-            # Behind the start, which waits for its turn in the same way.
-            self._reactor.callLater(0, self._apply, message.settings)
+        elif isinstance(message, Piece | Apply):
+            self._collect(message)
         elif isinstance(message, Ask) and self._serving is not None:
             self._observe(self._serving, message.number)
         elif isinstance(message, Put) and self._serving is not None:
@@ -109,6 +120,13 @@ class Worker:
             self._serving.leave().addBoth(lambda _: self.stop())
         elif isinstance(message, Stop):
             self.stop()
+
+    def _collect(self, message: Piece | Apply) -> None:
+        self._pieces.append(message.data)
+        if isinstance(message, Apply):
+            pieces, self._pieces = self._pieces, []
+            # Behind the start, which waits for its turn in the same way.
+            self._reactor.callLater(0, self._apply, pieces)
 
     def _start(self, start: Start) -> None:
         if self._stopping:
@@ -143,9 +161,21 @@ class Worker:
         self.log.failure("a fault while answering: {kind}", failure, kind=kind)
         return Refused(500, "a fault of the gateway's own")
 
-    def _apply(self, settings: Settings) -> None:
+    def _apply(self, pieces: Sequence[bytes]) -> None:
         if self._serving is not None and not self._stopping:
-            self._serving.apply(settings)
+            prepare = partial(self._prepare, self._serving, pieces)
+            applying: Deferred[Any] = self._applying.run(self._in_thread, prepare)
+            applying.addCallback(self._hold)
+            applying.addErrback(partial(self.log.failure, "the settings could not be taken"))
+
+    @staticmethod
+    def _prepare(serving: Serving, pieces: Sequence[bytes]) -> Hold:
+        with beside_the_reactor():
+            return serving.prepare(Apply(b"".join(pieces)).settings)
+
+    def _hold(self, hold: Hold) -> None:
+        if not self._stopping:
+            hold()
 
     def _adopt(self, descriptor: int) -> AdoptedStreamServerEndpoint:
         with socket.socket(fileno=os.dup(descriptor)) as looked_at:

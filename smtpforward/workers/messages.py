@@ -4,6 +4,7 @@ Slots: a worker wants some, is granted some, gives some back. A number in flight
 is on its way to get it, so both sides may speak at once and the sum is never exceeded.
 """
 
+import pickle
 from collections.abc import Hashable
 from typing import Any
 
@@ -12,6 +13,8 @@ from attrs import field, frozen
 from smtpforward.config.settings import Settings
 from smtpforward.figures import Observation
 from smtpforward.questions import Question
+
+PIECE = 2**16
 
 
 @frozen
@@ -31,10 +34,38 @@ class Start:
 
 
 @frozen
-class Apply:
-    """Parent: these settings hold from now on."""
+class Piece:
+    """Parent: what comes before the data of the next ``Apply``."""
 
-    settings: Settings = field(repr=False)
+    data: bytes = field(repr=False)
+
+
+@frozen
+class Apply:
+    """Parent: these settings hold from now on.
+
+    :ivar data: the settings, pickled by themselves: many of them take long, and both ends do that
+        in a thread.
+    """
+
+    data: bytes = field(repr=False)
+
+    @classmethod
+    def of(cls, settings: Settings) -> "Apply":
+        """The message with these settings."""
+        return cls(pickle.dumps(settings, pickle.HIGHEST_PROTOCOL))
+
+    def pieces(self) -> "list[Piece | Apply]":
+        """The same in several messages, which a worker takes one by one between its other work."""
+        cuts = range(0, max(1, len(self.data)), PIECE)
+        *first, last = [self.data[at : at + PIECE] for at in cuts]
+        return [*map(Piece, first), Apply(last)]
+
+    @property
+    def settings(self) -> Settings:
+        """What it brings."""
+        settings: Settings = pickle.loads(self.data)  # noqa: S301 -- as in channel.py
+        return settings
 
 
 @frozen
@@ -137,5 +168,19 @@ class Said:
 
 
 Message = (
-    Start | Apply | Up | Stop | Want | Give | Grant | Cap | Scarce | Told | Ask | Seen | Put | Said
+    Start
+    | Piece
+    | Apply
+    | Up
+    | Stop
+    | Want
+    | Give
+    | Grant
+    | Cap
+    | Scarce
+    | Told
+    | Ask
+    | Seen
+    | Put
+    | Said
 )

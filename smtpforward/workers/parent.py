@@ -14,7 +14,8 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from attrs import evolve
@@ -57,6 +58,7 @@ FIRST_PAUSE = 1.0
 LONGEST_PAUSE = 60.0
 KILL_TIME = 5.0
 GATHER = 0.01  # seconds between two looks at what a worker logs; a pipe holds 64 KiB
+FULL = 8192  # bytes that Twisted reads at once: behind as many there are more
 STEADY = 60.0  # a worker that has lived so long starts at the first pause again
 
 
@@ -64,7 +66,7 @@ class Process(ProcessProtocol):
     """One worker process in the parent's eyes.
 
     :ivar number: its place, from 1; its successor has the same. ``born``: clock time.
-    :ivar gone: the process has ended, and all that it wrote was read.
+    :ivar gone: the process has ended, and all that it wrote was read. ``up``: it has taken mail.
     """
 
     def __init__(self, number: int, parent: "Parent", born: float) -> None:
@@ -72,6 +74,7 @@ class Process(ProcessProtocol):
         self.born = born
         self.channel = Channel(self._received, lambda: None)
         self.gone = False
+        self.up = False
         self._parent = parent
         self._records = RecordReader(str(number))
 
@@ -82,6 +85,8 @@ class Process(ProcessProtocol):
     def childDataReceived(self, childFD: int, data: bytes) -> None:
         """See ProcessProtocol."""
         self._records.received(childFD, data)
+        if len(data) >= FULL:
+            return  # Left in there, it would soon fill the pipe, and a worker wait for us.
         # What comes next may gather: to be woken for each line would cost more than the line.
         transport: Any = self.transport
         transport.pauseProducing()
@@ -193,7 +198,9 @@ class Parent(MultiService):
             return
         self._workers[number] = worker
         listeners = tuple(range(CONTROL + 1, CONTROL + 1 + len(self.ports())))
-        start = Start(number, self.settings.nodes, self._part, listeners, self._succeeds)
+        start = Start(
+            number, self.settings.nodes, self._part(self.settings), listeners, self._succeeds
+        )
         worker.channel.say(start)
         self.log.info("worker {number}: process {pid}", number=number, pid=self.workers[number])
 
@@ -212,28 +219,37 @@ class Parent(MultiService):
 
     # -- settings
 
-    @property
-    def _part(self) -> Settings:
+    def _part(self, settings: Settings) -> Settings:
         """What each worker gets: its part of what one process may take. The warnings were given."""
-        limits, nodes = self.settings.limits, self.settings.nodes
+        limits, nodes = settings.limits, settings.nodes
         most = limits.connections
         part = evolve(
             limits,
             connections=None if most is None else -(-most // nodes),
             memory=limits.memory // nodes,
         )
-        return evolve(self.settings, limits=part, warnings=())
+        return evolve(settings, limits=part, warnings=())
 
     def apply(self, settings: Settings) -> None:
         """Let ``settings`` hold in all workers from now on."""
+        self.prepare(settings)()
+
+    def prepare(self, settings: Settings) -> Callable[[], None]:
+        """What lets ``settings`` hold in all workers, the message for them made. In any thread."""
         old = self.settings
         lasts = {part: getattr(old, part) for part in TAKES_A_RESTART}
-        self.settings = evolve(lasting(old, settings), **lasts)
-        for what in takes_a_restart(old, settings):
+        new = evolve(lasting(old, settings), **lasts)
+        restart = list(takes_a_restart(old, settings))
+        return partial(self._hold, new, Apply.of(self._part(new)), restart)
+
+    def _hold(self, settings: Settings, message: Apply, restart: Sequence[str]) -> None:
+        self.settings = settings
+        for what in restart:
             self.log.warn("{what} has changed: that takes a restart", what=what)
         self._warn()
         for worker in self._workers.values():
-            worker.channel.say(Apply(self._part))
+            for piece in message.pieces():
+                worker.channel.say(piece)
 
     # -- what workers say
 
@@ -259,6 +275,7 @@ class Parent(MultiService):
         elif isinstance(message, Said):
             self._rounds.answered(worker.number, message.number, message.answer)
         elif isinstance(message, Up):
+            worker.up = True
             self._up.add(worker.number)
             if len(self._up) == self.settings.nodes and not self._ready.called:
                 self._ready.callback(None)
@@ -287,7 +304,9 @@ class Parent(MultiService):
     def _start_later(self, worker: Process, why: str) -> None:
         number = worker.number
         lived = self.clock.seconds() - worker.born
-        pause = FIRST_PAUSE if lived >= STEADY else self._pauses.get(number, FIRST_PAUSE)
+        # What kills one that takes mail may well be a mail: the others of the gateway still come.
+        good = worker.up or lived >= STEADY
+        pause = FIRST_PAUSE if good else self._pauses.get(number, FIRST_PAUSE)
         self._pauses[number] = min(LONGEST_PAUSE, pause * 2)
         self.log.error(
             "worker {number} {why}; the next one starts in {pause:g} seconds",

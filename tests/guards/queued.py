@@ -52,7 +52,12 @@ GUARDS = [
         "            self._places = self._listened_on()\n",
         "            pass\n",
     ),
-    Guard("tests.test_service.ApplyTests.test_queue", SERVICE, "lasting(old, given)", "given"),
+    Guard(
+        "tests.test_service.ApplyTests.test_queue",
+        SERVICE,
+        "lasting(self.settings, settings)",
+        "settings",
+    ),
     Guard(
         "tests.test_service.ApplyTests.test_queue",
         "smtpforward/queueing.py",

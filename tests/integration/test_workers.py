@@ -1,13 +1,17 @@
 """Worker processes, as ``twistd`` runs them with ``nodes``: under load, and when one dies."""
 
+import contextlib
 import os
 import re
 import signal
 import socket
 import threading
 from collections.abc import Callable
+from time import monotonic
 
+from twisted.internet import reactor
 from twisted.internet.defer import gatherResults
+from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 
 from tests.integration.test_twistd import WIRE, slow
@@ -21,12 +25,15 @@ from tests.peers.script import TAKEN, Held, Script, by_recipient
 from tests.peers.wait import until
 
 NODES = 2
+MANY = 4  # of which one is killed all the time: as many as are soon replaced
 FILES = {"connection.ini": f"nodes={NODES}\n"}
 MESSAGES = 3000 if full_size() else 300
 STARTED = re.compile(r"worker (\d): process (\d+)")
 UP = re.compile(r"Gateway#info,(\d)\] \S+ forwards to")
 MAIL = re.compile(r"\[mail,(\d)\] id=\S+ .* status=(\w+)")
 MESSAGES_IN_A_SESSION = 5
+KILLED = 20_000 if full_size() else 300  # messages while one worker after the other is killed
+KILL_EVERY = 1.0 if full_size() else 0.3  # seconds
 NUMBERED = re.compile(rb"Subject: no (\d+)\r\n")
 NO_SUCH_USER = b"550 5.1.1 no such user\r\n"
 
@@ -123,13 +130,14 @@ class LoadTests(WorkersCase):
 class Senders:
     """Clients that send one message after the other, each with a number of its own.
 
-    :ivar taken: the numbers of those that got 250. ``dropped``: how many connections broke.
+    :ivar taken: the numbers of those that got 250. ``dropped``: how many connections broke;
+        ``refused``: how many were refused.
     :ivar other: what else was answered.
     """
 
     def __init__(self, connect: Callable[[], RawClient]) -> None:
         self.taken: set[int] = set()
-        self.dropped = 0
+        self.dropped = self.refused = 0
         self.other: list[object] = []
         self._connect = connect
         self._ending = threading.Event()
@@ -147,6 +155,9 @@ class Senders:
                 with self._connect() as client:
                     for _ in range(MESSAGES_IN_A_SESSION):
                         self._send(client)
+            except ConnectionRefusedError:
+                with self._lock:
+                    self.refused += 1
             except (OSError, EOFError):
                 with self._lock:
                     self.dropped += 1
@@ -193,6 +204,44 @@ class DeathTests(WorkersCase):
         self.assertGreater(len(senders.taken), 0)
         self.assertEqual([], senders.other)
         self.assertLessEqual(backend.connections.most, 8)
+
+    async def test_killed_all_the_time(self) -> None:
+        """One after the other is killed: no 250 without its mail, and no connection is refused."""
+        backend = self.backend()
+        files = {"connection.ini": f"nodes={MANY}\n"}
+        gateway = await self.gateway(backend.port, files, max_connections=8)
+        await gateway.until(lambda: len(self.started(gateway)) == MANY, "all workers")
+        senders = Senders(lambda: self.client(gateway))
+        began = monotonic()
+        threads = [deferToThread(senders.run) for _ in range(6)]
+        self.addCleanup(senders.end)
+        kills = 0
+        while len(senders.taken) < KILLED or kills < 3:
+            await deferLater(reactor, KILL_EVERY)
+            kills += self.kill_one(gateway, kills)
+            self.assertLess(monotonic() - began, self.timeout, f"{len(senders.taken)} messages")
+        senders.end()
+        await gatherResults(threads)
+        arrived = [int(n) for m in backend.messages for n in NUMBERED.findall(m.plain)]
+        print(
+            f"{len(senders.taken)} with a 250, {len(arrived)} at the backend, {kills} workers"
+            f" killed, {senders.dropped} connections broken, {senders.refused} refused,"
+            f" {monotonic() - began:.0f} s"
+        )
+        self.assertEqual(set(), senders.taken - set(arrived))
+        self.assertEqual(len(set(arrived)), len(arrived))
+        self.assertEqual((0, []), (senders.refused, senders.other))
+        self.assertGreater(senders.dropped, 0)
+
+    def kill_one(self, gateway: Gateway, turn: int) -> int:
+        """Kill a worker that lives, in turn; how many there were to kill."""
+        found = sorted(self.processes(gateway).items())
+        for number in range(len(found)):
+            process = found[(turn + number) % len(found)][1]
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
+                return 1
+        return 0
 
     async def placed_client(self, gateway: Gateway) -> tuple[RawClient, int]:
         """A client between two messages, and the worker that it talks to."""
