@@ -179,18 +179,19 @@ class StartTests(ParentCase):
     def test_replaced(self) -> None:
         """One that ends is replaced, after a time that doubles; its successor has its number."""
         pauses = []
-        for _ in range(8):
+        for _ in range(11):
             current = self.reactor.processes[-1]
             current.ends(None, 9)
             began = self.reactor.seconds()
             while self.reactor.processes[-1] is current:
                 self.reactor.advance(FIRST_PAUSE)
             pauses.append(self.reactor.seconds() - began)
-        self.assertEqual(pauses, [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, LONGEST_PAUSE, LONGEST_PAUSE])
+        self.assertEqual(pauses[:9], [FIRST_PAUSE * 2**number for number in range(9)])
+        self.assertEqual(pauses[9:], [LONGEST_PAUSE] * 2)
         start: Any = self.reactor.processes[-1].heard()[0]
         self.assertEqual(start.number, 2)
         self.assertIn(
-            "worker 2 has ended (signal SIGKILL); the next one starts in 1 seconds", self.logged()
+            "worker 2 has ended (signal SIGKILL); the next one starts in 0.125 seconds", self.logged()
         )
         self.assertFalse(self.first.gone)
 

@@ -54,7 +54,7 @@ from smtpforward.workers.messages import (
 from smtpforward.workers.rounds import Rounds
 from smtpforward.workers.shares import Shares
 
-FIRST_PAUSE = 1.0
+FIRST_PAUSE = 0.125  # and then twice as long each time
 LONGEST_PAUSE = 60.0
 KILL_TIME = 5.0
 GATHER = 0.01  # seconds between two looks at what a worker logs; a pipe holds 64 KiB

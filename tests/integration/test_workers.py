@@ -25,7 +25,7 @@ from tests.peers.script import TAKEN, Held, Script, by_recipient
 from tests.peers.wait import until
 
 NODES = 2
-MANY = 4  # of which one is killed all the time: as many as are soon replaced
+MANY = 2  # of which one is killed all the time
 FILES = {"connection.ini": f"nodes={NODES}\n"}
 MESSAGES = 3000 if full_size() else 300
 STARTED = re.compile(r"worker (\d): process (\d+)")
