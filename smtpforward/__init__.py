@@ -11,6 +11,7 @@ from smtpforward.config.settings import Outbound, Route, Routes
 from smtpforward.content import Content
 from smtpforward.dispatch import Dispatcher
 from smtpforward.envelope import Address, Client, Envelope, Recipient
+from smtpforward.gateway import Gateway
 from smtpforward.interfaces import IDeliver, IQueueStore, ISession
 from smtpforward.job import (
     Delivery,
@@ -29,7 +30,7 @@ from smtpforward.outbound.store.sqlite import SQLiteStore
 from smtpforward.queueing import Queueing
 from smtpforward.reply import Reply
 from smtpforward.server.factory import GatewayFactory
-from smtpforward.service import Gateway, Options, makeService
+from smtpforward.service import Options, makeService
 
 __all__ = [
     "Address",

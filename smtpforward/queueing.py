@@ -1,4 +1,4 @@
-"""The outbound queue with all that it needs, wired: the half of ``service.py`` that not all run.
+"""The outbound queue with all that it needs, wired: the half of ``gateway.py`` that not all run.
 
 Its mail for hosts of routes goes over the forwarding client's own pools; what goes to MX hosts and
 to the smart host has pools of its own, which no reload winds down.

@@ -13,10 +13,10 @@ from twisted.internet.threads import deferToThreadPool
 from twisted.logger import globalLogBeginner
 
 from smtpforward import record
+from smtpforward.gateway import Gateway, spare_collector
 from smtpforward.net.clock import make_monotonic
 from smtpforward.net.polling import without_log_context
 from smtpforward.net.writethrough import WriteThroughReactor
-from smtpforward.service import Gateway, spare_collector
 from smtpforward.workers.child import Worker
 from smtpforward.workers.leases import Leases
 from smtpforward.workers.lines import RecordWriter

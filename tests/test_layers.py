@@ -27,7 +27,7 @@ LAYERS = (
     {"server", "outbound"},
     {"reload", "workers", "web", "running"},
     {"showing"},
-    {"service", "queueing", "hosting"},
+    {"gateway", "service", "queueing", "hosting"},
     {"commands", "worker"},
 )
 # The page that shows them.

@@ -11,8 +11,8 @@ from twisted.logger import formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from smtpforward.config.settings import ClientTLS, Limits, Outbound, Routes, Settings
+from smtpforward.gateway import QUIT_TIME, Gateway
 from smtpforward.job import TLS, NextHop
-from smtpforward.service import QUIT_TIME, Gateway
 from tests.support import settings
 
 

@@ -22,13 +22,14 @@ from smtpforward.config.listen import listener
 from smtpforward.config.settings import Limits, Logins, Route
 from smtpforward.dispatch import Dispatcher
 from smtpforward.envelope import NULL_SENDER, Client
+from smtpforward.gateway import Gateway
 from smtpforward.job import Event
 from smtpforward.learned import LearnedRefusals
 from smtpforward.net.clock import make_monotonic
 from smtpforward.reply import Reply
 from smtpforward.server.conversation import CLOSE_DEADLINE, UNREAD_LIMIT
 from smtpforward.server.delivery import RoutingDelivery
-from smtpforward.service import EX_CONFIG, Gateway, Options, makeService
+from smtpforward.service import EX_CONFIG, Options, makeService
 from tests.support import (
     RECIPIENT,
     SENDER,

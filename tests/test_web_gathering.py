@@ -9,9 +9,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from smtpforward.config.settings import Outbound
 from smtpforward.figures import Observation
+from smtpforward.gateway import Gateway
 from smtpforward.outbound.entry import Stats
 from smtpforward.outbound.errors import StoreUnavailableError
-from smtpforward.service import Gateway
 from smtpforward.web.backends import MOST
 from smtpforward.web.gathering import PATIENCE, STATS_FOR
 from tests.queuevalues import NOW, stats

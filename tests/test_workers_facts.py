@@ -7,11 +7,11 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from smtpforward.client.connect import CLEAR_FOR
 from smtpforward.facts import Fact
+from smtpforward.gateway import Gateway
 from smtpforward.job import NextHop, Server
 from smtpforward.learned import PERMANENT_FOR
 from smtpforward.reply import Reply
 from smtpforward.server.auth import MAX_PER_ADDRESS
-from smtpforward.service import Gateway
 from smtpforward.workers.facts import Facts
 from smtpforward.workers.messages import Told
 from tests.support import address, next_hop, settings

@@ -191,7 +191,8 @@ class StartTests(ParentCase):
         start: Any = self.reactor.processes[-1].heard()[0]
         self.assertEqual(start.number, 2)
         self.assertIn(
-            "worker 2 has ended (signal SIGKILL); the next one starts in 0.125 seconds", self.logged()
+            "worker 2 has ended (signal SIGKILL); the next one starts in 0.125 seconds",
+            self.logged(),
         )
         self.assertFalse(self.first.gone)
 

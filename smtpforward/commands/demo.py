@@ -25,9 +25,9 @@ from smtpforward.commands.maildir import MaildirTarget
 from smtpforward.config import ConfigurationError, load
 from smtpforward.config.settings import Settings
 from smtpforward.dispatch import Dispatcher
+from smtpforward.gateway import Gateway
 from smtpforward.learned import LearnedRefusals
 from smtpforward.server.factory import GatewayFactory
-from smtpforward.service import Gateway
 
 if TYPE_CHECKING:
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]

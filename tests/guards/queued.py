@@ -8,7 +8,7 @@ DELIVERY = "smtpforward/server/delivery.py"
 OUTBOUND = "smtpforward/config/outbound.py"
 STORE = "smtpforward/config/store.py"
 DESTINATIONS = "smtpforward/outbound/destinations.py"
-SERVICE = "smtpforward/service.py"
+GATEWAY = "smtpforward/gateway.py"
 
 
 def _split(test: str, file: str, before: str, after: str) -> Guard:
@@ -48,13 +48,13 @@ GUARDS = [
            "            if place is not None and self.reading.values[MAIN][key]:"),
     Guard(
         "tests.test_service.ListeningTests.test_while_it_ends",
-        SERVICE,
+        GATEWAY,
         "            self._places = self._listened_on()\n",
         "            pass\n",
     ),
     Guard(
         "tests.test_service.ApplyTests.test_queue",
-        SERVICE,
+        GATEWAY,
         "lasting(self.settings, settings)",
         "settings",
     ),
@@ -102,7 +102,7 @@ GUARDS = [
     ),
     Guard(
         "tests.test_service.EndTests.test_what_does_not_end",
-        SERVICE,
+        GATEWAY,
         "            await ended.addTimeout(",
         "            await ending.addTimeout(",
     ),

@@ -10,6 +10,7 @@ FACTORY = "smtpforward/server/factory.py"
 END_OF_DATA = "smtpforward/server/endofdata.py"
 ANSWERS = "smtpforward/answers.py"
 SERVICE = "smtpforward/service.py"
+GATEWAY = "smtpforward/gateway.py"
 
 
 def _server(test: str, file: str, before: str, after: str) -> Guard:
@@ -224,7 +225,7 @@ GUARDS = [
     ),
     _around(
         "test_a_taken_port_stops_the_start",
-        SERVICE,
+        GATEWAY,
         "listening(place, self.factory, reactor).setServiceParent(self)",
         "service = listening(place, self.factory, reactor)\n"
         "            service._raiseSynchronously = False\n"

@@ -13,8 +13,8 @@ from twisted.internet.task import Clock, deferLater
 from twisted.internet.threads import deferToThread
 
 from smtpforward.config import load
+from smtpforward.gateway import Gateway
 from smtpforward.net.writethrough import WriteThroughReactor
-from smtpforward.service import Gateway
 from tests.integration.faultmatrix import (
     OFFERED,
     SECURED,

@@ -14,8 +14,8 @@ from twisted.internet.threads import deferToThread
 from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent, globalLogPublisher
 
 from smtpforward.config import load
+from smtpforward.gateway import Gateway
 from smtpforward.net.writethrough import WriteThroughReactor
-from smtpforward.service import Gateway
 from tests.peers.backend import ScriptedBackend
 from tests.peers.case import PeerTestCase
 from tests.peers.gateway import ME, three_files, write_config

@@ -5,7 +5,7 @@ As in ``test_answers_table.py`` the next message must get through, whatever went
 
 from twisted.internet.threads import deferToThread
 
-from smtpforward.service import Gateway
+from smtpforward.gateway import Gateway
 from tests.integration.forwarding import EXTENSIONS, GREETING, LARGE, ForwardingCase, faulty
 from tests.peers.backend import ScriptedBackend
 from tests.peers.raw import RawClient

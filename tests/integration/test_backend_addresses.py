@@ -6,7 +6,7 @@ from twisted.internet.address import IPv4Address
 from twisted.internet.interfaces import IHostnameResolver
 from zope.interface import implementer
 
-from smtpforward.service import Gateway
+from smtpforward.gateway import Gateway
 from tests.integration.forwarding import GREETING, ForwardingCase, faulty
 from tests.peers.backend import ScriptedBackend
 from tests.peers.raw import RawClient

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator
 
 from twisted.internet.threads import deferToThread
 
+from smtpforward.gateway import Gateway
 from smtpforward.limits import RESERVED_DESCRIPTORS
-from smtpforward.service import Gateway
 from tests.integration.forwarding import FIRST, NEXT, ForwardingCase
 from tests.integration.test_answers_rules import OK, STRANGERS
 from tests.peers.case import PeerTestCase

@@ -14,9 +14,9 @@ from typing import Any
 from twisted.internet import reactor
 from twisted.internet.threads import deferToThread
 
+from smtpforward.gateway import Gateway
 from smtpforward.outbound.entry import Filter
 from smtpforward.outbound.store.choice import store_at
-from smtpforward.service import Gateway
 from tests.integration.forwarding import FIRST, ForwardingCase
 from tests.integration.test_mx import fill
 from tests.peers.backend import ScriptedBackend

@@ -14,9 +14,9 @@ from typing import Any
 from twisted.internet import reactor
 
 from smtpforward.config import load
+from smtpforward.gateway import Gateway
 from smtpforward.outbound.entry import Change, Filter
 from smtpforward.outbound.store.choice import store_at
-from smtpforward.service import Gateway
 from tests.integration.test_queue import A, B, QueueCase
 from tests.integration.tlsmatrix import AWKWARD, files
 from tests.integration.tlsservers import EximKind, Kind, Offer, PostfixKind, Server

@@ -9,8 +9,8 @@ from collections.abc import Iterable, Iterator
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
 
+from smtpforward.gateway import Gateway
 from smtpforward.server.protocol import GatewaySMTP
-from smtpforward.service import Gateway
 from tests.integration.forwarding import ForwardingCase
 from tests.peers.backend import ScriptedBackend
 from tests.peers.conversation import Conversation

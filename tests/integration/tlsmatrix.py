@@ -15,7 +15,7 @@ from attrs import frozen
 from twisted.internet.threads import deferToThread
 from twisted.logger import formatEvent
 
-from smtpforward.service import Gateway
+from smtpforward.gateway import Gateway
 from tests.integration.forwarding import LARGE, ForwardingCase
 from tests.integration.tlsservers import CA, HOST, NAME, OTHER_CA, Kind, Offer, Server
 from tests.peers.clients import Finished, run
