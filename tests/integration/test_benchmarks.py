@@ -218,7 +218,8 @@ class ScalingTests(BenchTestCase):
         self.patch(sections, "QUIET", 0.5)
         await sections.reload(self.bench, TINY, 10)
         [curve, again] = self.bench.report.tables
-        self.assertEqual((list(curve.rows), list(again.rows)), (["1", "10"], ["without", "with"]))
+        both = [f"nodes={nodes}, {how}" for nodes in (0, 2) for how in ("without", "with")]
+        self.assertEqual((list(curve.rows), list(again.rows)), (["1", "10"], both))
 
     async def test_memory(self) -> None:
         """Large ones, few small ones, and more of them."""
