@@ -26,6 +26,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from smtpforward.client.body import FileProducer
 from smtpforward.content import Content
 from smtpforward.net.listening import let_go
+from smtpforward.net.outbox import MOST, OUTBOX
 from smtpforward.net.writethrough import (
     LONG_READ,
     SHORT_READ,
@@ -126,8 +127,13 @@ class FakeTransport(WriteThrough, FileDescriptor):
         self.takes = takes
         self.taken: list[bytes] = []
 
+    def startTLS(self, *args: Any) -> None:
+        """Only what comes before it."""
+        self.flush()
+
     def send(self, data: bytes) -> int:
         """As a socket does."""
+        memoryview(data)
         taken = self.writeSomeData(data)
         if not isinstance(taken, int):
             raise ConnectionResetError
@@ -279,6 +285,81 @@ class Collector(Protocol):
 
     def connectionLost(self, reason: Any = None) -> None:
         self.lost.callback(self.data)
+
+
+class HeldTests(SynchronousTestCase):
+    """What is written in a round of the reactor."""
+
+    def setUp(self) -> None:
+        """A round has begun."""
+        OUTBOX.open = True
+        self.addCleanup(OUTBOX.flush)
+
+    def test_at_the_end(self) -> None:
+        """One write waits for the end of the round; then it is sent at once, and so are others."""
+        transport = FakeTransport([3, 2])
+        transport.write(b"abc")
+        self.assertEqual(transport.taken, [])
+        OUTBOX.flush()
+        transport.write(b"de")
+        self.assertEqual(transport.taken, [b"abc", b"de"])
+        self.assertTrue(transport.closes_at_once)
+        self.assertEqual((transport._tempDataBuffer, transport.reactor.writers), ([], 0))
+
+    def test_second(self) -> None:
+        """A second one sends both, as far as the socket takes them; the next is held again."""
+        transport = FakeTransport([4, 1, 100])
+        transport.write(b"abc")
+        transport.write(b"de")
+        self.assertEqual((transport.taken, transport._tempDataBuffer), ([b"abcd"], [b"e"]))
+        transport.write(b"f")
+        OUTBOX.flush()
+        self.assertEqual(transport._tempDataBuffer, [b"e", b"f"])
+        for _ in range(2):
+            transport.doWrite()
+        self.assertEqual(transport.taken, [b"abcd", b"e", b"f"])
+
+    def test_many(self) -> None:
+        """When many hold something back they do not wait for the end, and the round goes on."""
+        transports = [FakeTransport([1]) for _ in range(MOST + 1)]
+        for transport in transports:
+            transport.write(b"x")
+        self.assertEqual([len(t.taken) for t in transports], [1] * MOST + [0])
+        self.assertTrue(OUTBOX.open)
+
+    def test_fault(self) -> None:
+        """What cannot be written keeps nobody else waiting."""
+        bad, good = FakeTransport([]), FakeTransport([1])
+        bad.write("text")  # type: ignore[arg-type]
+        good.write(b"x")
+        OUTBOX.flush()
+        self.assertEqual(good.taken, [b"x"])
+        self.assertEqual(len(self.flushLoggedErrors(TypeError)), 1)
+
+    def test_before_what_ends_it(self) -> None:
+        """It is sent before the connection or its half closes, turns to TLS, or sends a file."""
+
+        def send_file(transport: FakeTransport) -> None:
+            self.assertRaises(OSError, transport.send_file, -1, 0, 1)
+
+        for change in (
+            FakeTransport.loseConnection,
+            FakeTransport.loseWriteConnection,
+            FakeTransport.startTLS,
+            send_file,
+        ):
+            transport = FakeTransport([3])
+            transport.write(b"abc")
+            change(transport)
+            self.assertEqual(transport.taken, [b"abc"], change)
+
+    def test_gone(self) -> None:
+        """For a connection that has gone meanwhile nothing is sent."""
+        transport = FakeTransport([])
+        transport.write(b"abc")
+        transport.connected = 0
+        OUTBOX.flush()
+        self.assertEqual(transport.taken, [])
 
 
 class ReadTests(SynchronousTestCase):

@@ -2,7 +2,8 @@
 
 Twisted makes one for every read, so that old-style log lines can name their connection. Nothing
 here logs that way, and it costs about as much as a command's whole answer. A socket with something
-to read and nothing else, which nearly every event is, is read without further questions.
+to read and nothing else, which nearly every event is, is read without further questions. What is
+written meanwhile is sent at the end (``outbox.py``).
 
 The private names of Twisted that this leans on are pinned by ``tests/test_net_polling.py``.
 """
@@ -11,6 +12,8 @@ from collections.abc import Callable
 from typing import Any
 
 from twisted.logger import Logger
+
+from smtpforward.net.outbox import OUTBOX
 
 EPollReactor: Any
 try:
@@ -42,19 +45,23 @@ def _round(reactor: Any) -> Callable[[float | None], None]:
             events = poll(-1 if timeout is None else timeout, len(selectables))
         except InterruptedError:
             return
-        for descriptor, event in events:
-            selectable = selectables.get(descriptor)
-            if selectable is None:
-                continue  # It has been closed in this round.
-            try:
-                if event != readable:
-                    act(selectable, descriptor, event)
-                elif why := selectable.doRead():
-                    disconnect(selectable, why, True)
-            except Exception as error:
-                _log.failure("a fault while serving {what}", what=repr(selectable))
-                if selectables.get(descriptor) is selectable:
-                    _disconnect(reactor, selectable, error)
+        OUTBOX.open = True
+        try:
+            for descriptor, event in events:
+                selectable = selectables.get(descriptor)
+                if selectable is None:
+                    continue  # It has been closed in this round.
+                try:
+                    if event != readable:
+                        act(selectable, descriptor, event)
+                    elif why := selectable.doRead():
+                        disconnect(selectable, why, True)
+                except Exception as error:
+                    _log.failure("a fault while serving {what}", what=repr(selectable))
+                    if selectables.get(descriptor) is selectable:
+                        _disconnect(reactor, selectable, error)
+        finally:
+            OUTBOX.flush()
 
     return iterate
 

@@ -2,10 +2,11 @@
 
 Twisted's ``write`` only notes the data and asks the reactor to call back when the socket is
 writable, which it nearly always is: for short dialogues that round costs more than the work. Here
-``write`` sends when nothing is waiting before it, and leaves the remainder, or the error, to
-Twisted's own path; ``loseConnection`` closes when nothing waits. With a pull producer, or under
-TLS, everything is left to that path; a push producer is paused there when too much waits, and then
-nothing is written until all of it has left.
+``write`` sends when nothing is waiting before it, at the end of the reactor's round at the latest
+(``outbox.py``), and leaves the remainder, or the error, to Twisted's own path; ``loseConnection``
+closes when nothing waits. With a pull producer, or under TLS, everything is left to that path; a
+push producer is paused there when too much waits, and then nothing is written until all of it has
+left.
 
 The private names of Twisted that this leans on are pinned by ``tests/test_net_writethrough.py``.
 """
@@ -21,6 +22,8 @@ from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 from zope.interface import directlyProvides, providedBy
 
+from smtpforward.net.outbox import OUTBOX
+
 SEND_MOST = 1048576  # of a file at once: others wait meanwhile
 SHORT_READ = 65536
 # All of it is allocated before it is known what comes: above 128 KiB by the kernel, each time.
@@ -30,8 +33,18 @@ LONG_READ = 122880
 class WriteThrough:
     """Mixed in before a transport class of ``twisted.internet.tcp``."""
 
+    # What was written in this round of the reactor, and is to be sent at its end.
+    _held = b""
+
     def write(self: Any, data: bytes) -> None:
-        """Send ``data``, now as far as the socket takes it."""
+        """Send ``data`` as far as the socket takes it: now, or at the end of the reactor's round.
+
+        A second write in a round sends both: what waits is never more than one.
+        """
+        held = self._held
+        if held:
+            self._held = b""
+            data = held + data
         if (
             data
             and not self._tempDataBuffer
@@ -42,6 +55,10 @@ class WriteThrough:
             and not self._writeDisconnected
             and not self.TLS
         ):
+            if OUTBOX.open and not held:
+                self._held = data
+                OUTBOX.add(self)
+                return
             try:
                 sent = self.socket.send(data)
             except OSError:
@@ -51,6 +68,11 @@ class WriteThrough:
             data = data[sent:]
         super().write(data)  # type: ignore[misc]
 
+    def flush(self) -> None:
+        """Send what is held back."""
+        if self._held:
+            self.write(b"")
+
     def send_file(self: Any, descriptor: int, offset: int, count: int) -> int:
         """Send from an open file what the socket takes now; the kernel copies.
 
@@ -58,13 +80,15 @@ class WriteThrough:
         :raise BlockingIOError: when it takes nothing now, or something waits to be sent before.
         :raise OSError: when the kernel does not send this file so, or the connection has gone.
         """
+        self.flush()
         if self._tempDataBuffer or self.dataBuffer:
             raise BlockingIOError
         return os.sendfile(self.fileno(), descriptor, offset, min(count, SEND_MOST))
 
     @property
     def closes_at_once(self: Any) -> bool:
-        """Whether ``loseConnection`` need not wait: nothing is to be sent before."""
+        """Whether ``loseConnection`` need not wait: all that was written has been sent, by now."""
+        self.flush()
         return bool(
             self.connected
             and not self.disconnecting
@@ -84,6 +108,16 @@ class WriteThrough:
             self.reactor.callLater(0, self.connectionLost, connectionDone)
         else:
             super().loseConnection()  # type: ignore[misc]
+
+    def loseWriteConnection(self) -> None:
+        """See IHalfCloseableDescriptor."""
+        self.flush()
+        super().loseWriteConnection()  # type: ignore[misc]
+
+    def startTLS(self, *args: Any, **kwargs: Any) -> None:
+        """See ITLSTransport."""
+        self.flush()
+        super().startTLS(*args, **kwargs)  # type: ignore[misc]
 
 
 class WriteThroughServer(WriteThrough, tcp.Server):

@@ -1,0 +1,47 @@
+"""What is written while the reactor serves the events of a round, sent together at its end.
+
+Who is sent something wakes up. Sent one by one, with the work for a command between them, a peer
+falls asleep each time, and to wake it anew costs the sender more than what it sends.
+
+Failure policy: what sending raises is logged, and the others are sent.
+"""
+
+from typing import Any
+
+from twisted.logger import Logger
+
+MOST = 16  # transports that wait: a round with many events keeps nobody waiting for all of them
+
+_log = Logger()
+
+
+class Outbox:
+    """The transports that hold something back until the end of the round.
+
+    :ivar open: whether a round's events are being served: only then is anything held back.
+    """
+
+    def __init__(self) -> None:
+        self.open = False
+        self._waiting: list[Any] = []
+
+    def add(self, transport: Any) -> None:
+        """``transport`` has something that its ``flush`` sends."""
+        self._waiting.append(transport)
+        if len(self._waiting) >= MOST:
+            self.flush()
+            self.open = True
+
+    def flush(self) -> None:
+        """Send what waits; the round is over."""
+        self.open = False
+        waiting, self._waiting = self._waiting, []
+        for transport in waiting:
+            try:
+                transport.flush()
+            except Exception:
+                _log.failure("a fault while sending to {what}", what=repr(transport))
+
+
+# There is one reactor in a process, and so there is one of these.
+OUTBOX = Outbox()
