@@ -1,6 +1,7 @@
 """The ``smtpforward`` command and its ``check``."""
 
 import io
+import json
 import os
 from contextlib import redirect_stderr, redirect_stdout
 
@@ -66,6 +67,28 @@ class CheckTests(CommandCase):
                 "outbound queue: none",
             ],
         )
+
+    def test_json(self) -> None:
+        """One document: the same words; or each problem, which standard error has as well."""
+        path = self.directory("host=192.0.2.1\nenable_tls=no\n")
+        self.assertEqual(self.run_main("check", "--json", "--config", path), 0)
+        [line] = self.out
+        document = json.loads(line)
+        self.assertEqual(document["settings"]["default route"], "192.0.2.1:25")
+        self.assertEqual((document["problems"], len(document["settings"])), ([], 11))
+        self.assertTrue(document["notes"][0].startswith("enable_outbound is not set"))
+        self.assertTrue(document["warnings"][0].startswith("nobody's mail is accepted"))
+        path = self.directory("host=192.0.2.1\nport=x\n")
+        self.assertEqual(self.run_main("check", "--json", "--config", path), 78)
+        problem = {
+            "file": os.path.join(path, "smtp_forward.ini"),
+            "line": 2,
+            "key": "port",
+            "message": "'x' is wrong",
+            "remedy": "a whole number from 1 to 65535",
+        }
+        self.assertEqual(json.loads(self.out[0]), {"problems": [problem]})
+        self.assertEqual(len(self.err), 2)
 
     def test_queue(self) -> None:
         """Where the queue is kept, and where it sends mail; no password is shown."""

@@ -2,6 +2,7 @@
 
 import argparse
 import io
+import json
 import os
 import socket
 import threading
@@ -34,14 +35,14 @@ class PlaceTests(SynchronousTestCase):
 class AskTests(SynchronousTestCase):
     """What comes of it."""
 
-    def ask(self, listen: str) -> tuple[int, str]:
+    def ask(self, listen: str, as_json: bool = False) -> tuple[int, str]:
         """The exit code, and what is printed."""
         config = Path(self.mktemp())
         config.mkdir()
         (config / "smtp.ini").write_text(f"listen={listen}\n")
         (config / "smtp_forward.ini").write_text("host=127.0.0.1\n")
         printed = io.StringIO()
-        arguments = argparse.Namespace(config=str(config), timeout=5.0)
+        arguments = argparse.Namespace(config=str(config), timeout=5.0, json=as_json)
         with redirect_stdout(printed), redirect_stderr(printed):
             code = health.run(arguments)
         return code, printed.getvalue()
@@ -98,6 +99,17 @@ class AskTests(SynchronousTestCase):
         self.assertIn("refused", printed)
         code, _ = self.ask(f"unix:{os.path.abspath('absent.sock')}")
         self.assertEqual(code, 69)
+
+    def test_json(self) -> None:
+        """The same for programs."""
+        listening, _ = self.server(socket.AF_INET, ("127.0.0.1", 0), b"220 mx ESMTP\r\n")
+        code, printed = self.ask(f"127.0.0.1:{listening.getsockname()[1]}", as_json=True)
+        good = {"takes_mail": True, "greeting": "220 mx ESMTP", "problem": None}
+        self.assertEqual((code, json.loads(printed)), (0, good))
+        code, printed = self.ask("systemd:domain=INET:index=0", as_json=True)
+        bad = json.loads(printed)
+        self.assertEqual((code, bad["takes_mail"], bad["greeting"]), (69, False, None))
+        self.assertIn("listen=", bad["problem"])
 
     def test_nothing_to_ask(self) -> None:
         """Where no address is known."""

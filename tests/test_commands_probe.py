@@ -1,6 +1,7 @@
 """``smtpforward probe``, against a backend without a socket."""
 
 import io
+import json
 from contextlib import redirect_stdout
 from typing import Any
 
@@ -29,12 +30,12 @@ class ProbeTests(TLSCase, CommandCase):
         files = {"tls.ini": "[outbound]\nca=ca.pem\n", "ca.pem": CA.cert_pem.bytes().decode()}
         return load(self.directory(forward, **files))
 
-    def probe(self, forward: str, name: str = "") -> None:
+    def probe(self, forward: str, name: str = "", as_json: bool = False) -> None:
         """Begin."""
         self.out_stream = io.StringIO()
         settings = self.settings_of(forward)
         with redirect_stdout(self.out_stream):
-            probing = probe.probe(self.reactor, settings, name)
+            probing = probe.probe(self.reactor, settings, name, as_json)
             self.running: Deferred[bool] = Deferred.fromCoroutine(probing)
 
     def to_starttls(self) -> TLSWire:
@@ -136,6 +137,25 @@ class ProbeTests(TLSCase, CommandCase):
         self.assertIn("FAILED", text)
         self.assertIn("ready for mail", text)
 
+    def test_json(self) -> None:
+        """The same for programs, in one document."""
+        self.probe("forwarding_host_pool=192.0.2.1,192.0.2.2\nenable_tls=no\n", as_json=True)
+        with redirect_stdout(self.out_stream):
+            self.refuse(Refused())
+        wire = self.accept()
+        wire.says(GREETING)
+        wire.says(AUTH)
+        self.bye(wire)
+        document = json.loads(self.said(False))
+        self.assertEqual(document["route"], "default")
+        bad, good = document["servers"]
+        self.assertEqual((bad["server"], bad["ready"]), ("192.0.2.1:25", False))
+        self.assertEqual(bad["failed"][0]["event"], "no usable connection to the backend")
+        self.assertEqual((good["ready"], good["failed"], good["enable_tls"]), (True, [], "false"))
+        [connection] = good["connections"]
+        self.assertEqual(connection["greeting"], "220 backend.example ESMTP")
+        self.assertEqual(connection["TLS"], "no")
+
     def test_next_address(self) -> None:
         """Of a name with several addresses each that was tried is shown."""
         self.reactor.nameResolver = Resolver("192.0.2.1", "192.0.2.2")
@@ -174,7 +194,7 @@ class CommandTests(CommandCase):
     def run_probe(self, result: bool) -> int:
         """The exit code where the probe says ``result``."""
 
-        async def probing(reactor: Any, settings: Settings, name: str) -> bool:
+        async def probing(reactor: Any, settings: Settings, name: str, as_json: bool) -> bool:
             return result
 
         def reacting(main: Any) -> None:

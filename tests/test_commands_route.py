@@ -1,6 +1,7 @@
 """``smtpforward route``: what it says, its exit codes, and that the edge does the same."""
 
 import itertools
+import json
 import random
 import re
 from collections.abc import Iterator, Sequence
@@ -44,6 +45,17 @@ class RouteTests(CommandCase):
             ],
         )
         self.assertEqual(self.err, [])
+
+    def test_json(self) -> None:
+        """One document for programs; the exit code is the same."""
+        self.assertEqual(self.route("--json", "a@example.com", "b@elsewhere.example"), 1)
+        [line] = self.out
+        good, bad = json.loads(line)
+        self.assertEqual((good["address"], good["accepted"]), ("a@example.com", True))
+        self.assertEqual(good["outcome"], "to 192.0.2.1:25")
+        self.assertIn("example.com is in host_list", good["why"])
+        self.assertEqual((bad["address"], bad["accepted"]), ("b@elsewhere.example", False))
+        self.assertTrue(bad["outcome"].startswith("550 5.7.1 "))
 
     def test_section(self) -> None:
         """A section is named as the file has it."""
@@ -275,14 +287,13 @@ def directories() -> Iterator[tuple[str, Settings]]:
 
 def told(settings: Settings, ip: str, sender: str, to: Sequence[str]) -> tuple[list[int], Any]:
     """What the command says: the codes of the sender and recipients, and where they go."""
-    lines = list(explain(settings, client_at(settings, ip), sender, to))
+    fates = list(explain(settings, client_at(settings, ip), sender, to))
     codes, hops = [], set()
-    for accepted, line in lines:
-        words = line.partition(">: ")[2]
-        codes.append(250 if accepted else int(words[:3]))
-        if accepted:
-            hops.add(re.split("[:,]", words)[0].removeprefix("to "))
-    if len(lines) < len(to) or not lines[0][1].startswith(f"<{to[0]}>: "):
+    for fate in fates:
+        codes.append(250 if fate.accepted else int(fate.outcome[:3]))
+        if fate.accepted:
+            hops.add(re.split("[:,]", fate.outcome)[0].removeprefix("to "))
+    if len(fates) < len(to) or fates[0].address != to[0]:
         return codes, hops
     return [250, *codes], hops
 

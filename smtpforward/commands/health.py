@@ -36,22 +36,30 @@ def add_parser(subparsers: "Subparsers") -> None:
     parser.add_argument(
         "--timeout", type=float, default=TIMEOUT, metavar="SECONDS", help="default: %(default)s"
     )
+    directory.add_json(parser)
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Ask the gateway of ``arguments.config``; the exit code."""
-    place = place_of(directory.read(arguments.config))
+    place = place_of(directory.read(arguments.config, arguments.json))
+    greeting = problem = ""
     if place is None:
-        print("listen= (smtp.ini) says no address that could be asked", file=sys.stderr)
-        return EX_UNAVAILABLE
-    try:
-        greeting = greeting_at(place, arguments.timeout)
-    except OSError as error:
-        print(f"{place}: {error}", file=sys.stderr)
-        return EX_UNAVAILABLE
-    print(greeting)
-    return directory.EX_OK if greeting.startswith("220") else EX_UNAVAILABLE
+        problem = "listen= (smtp.ini) says no address that could be asked"
+    else:
+        try:
+            greeting = greeting_at(place, arguments.timeout)
+        except OSError as error:
+            problem = f"{place}: {error}"
+    good = greeting.startswith("220")
+    if arguments.json:
+        document = {"takes_mail": good, "greeting": greeting or None, "problem": problem or None}
+        directory.print_json(document)
+    elif problem:
+        print(problem, file=sys.stderr)
+    else:
+        print(greeting)
+    return directory.EX_OK if good else EX_UNAVAILABLE
 
 
 def place_of(settings: Settings) -> Place | None:

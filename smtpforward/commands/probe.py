@@ -105,6 +105,7 @@ def add_parser(subparsers: "Subparsers") -> None:
         "probe", help=text, description=f"{text.capitalize()}. No mail is sent."
     )
     directory.add_argument(parser)
+    directory.add_json(parser)
     parser.add_argument(
         "route",
         metavar="ROUTE",
@@ -117,12 +118,12 @@ def add_parser(subparsers: "Subparsers") -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Probe each server of the route; the exit code."""
-    settings = directory.read(arguments.config)
+    settings = directory.read(arguments.config, arguments.json)
     results: list[bool] = []
 
     def begin(reactor: Any) -> "Deferred[None]":
         make_monotonic(reactor)
-        probing = Deferred.fromCoroutine(probe(reactor, settings, arguments.route))
+        probing = Deferred.fromCoroutine(probe(reactor, settings, arguments.route, arguments.json))
         return probing.addCallback(results.append)
 
     try:
@@ -133,16 +134,36 @@ def run(arguments: argparse.Namespace) -> int:
     return directory.EX_OK if all(results) else EX_UNAVAILABLE
 
 
-async def probe(reactor: Any, settings: Settings, name: str) -> bool:
+async def probe(reactor: Any, settings: Settings, name: str, as_json: bool = False) -> bool:
     """Print what each server of the route for ``name`` shows; whether all would be used."""
     route = find(settings, name)
-    print(f"route: {route.section or 'default'}")
-    good = True
+    called = route.section or "default"
+    if not as_json:
+        print(f"route: {called}")
+    good, servers = True, []
     for server in route.next_hop.servers:
         seen = await look_at(reactor, settings, server, route.next_hop)
-        print("\n".join(report(seen)))
+        if as_json:
+            servers.append(document(seen))
+        else:
+            print("\n".join(report(seen)))
         good = good and not seen.failed
+    if as_json:
+        directory.print_json({"route": called, "servers": servers})
     return good
+
+
+def document(seen: Seen) -> dict[str, object]:
+    """What is to be said of one server, for programs."""
+    connections = [dict(_of_session(session, seen)) for session in seen.sessions]
+    failed = [{"event": error.event.value, "detail": error.detail} for error in seen.failed]
+    return {
+        "server": str(seen.server),
+        "enable_tls": seen.server.tls.value,
+        "connections": connections,
+        "ready": not failed,
+        "failed": failed,
+    }
 
 
 def find(settings: Settings, name: str) -> Route:
@@ -182,7 +203,7 @@ def report(seen: Seen) -> Iterator[str]:
         if before is not None:
             in_the_clear = before.security.creator and not session.security.creator
             yield "  TLS failed: once more in the clear" if in_the_clear else "  the next address"
-        yield from _of_session(session, seen)
+        yield from (f"  {what}: {words}" for what, words in _of_session(session, seen))
         before = session
     for error in seen.failed:
         yield f"  result: FAILED, {error.event.value}: {error.detail}"
@@ -190,19 +211,19 @@ def report(seen: Seen) -> Iterator[str]:
         yield "  result: ready for mail"
 
 
-def _of_session(session: BackendSession, seen: Seen) -> Iterator[str]:
+def _of_session(session: BackendSession, seen: Seen) -> Iterator[tuple[str, str]]:
     times = ", ".join(f"{step} {1000 * (at - seen.started):.0f} ms" for step, at in session.steps)
-    yield f"  connected: {session.peer_name}"
+    yield "connected", session.peer_name
     if session.greeting is not None:
-        yield f"  greeting: {session.greeting.text}"
+        yield "greeting", session.greeting.text
     offers = [b" ".join(filter(None, pair)) for pair in session.extensions.items()]
     if offers:
-        yield f"  extensions: {b', '.join(offers).decode('utf-8', 'backslashreplace')}"
-    yield f"  TLS: {_tls(session)}"
+        yield "extensions", b", ".join(offers).decode("utf-8", "backslashreplace")
+    yield "TLS", _tls(session)
     if session.security.creator is not None:
         yield from _certificate(session.security.creator)
-    yield f"  login: {_login(session)}"
-    yield f"  times: {times}"
+    yield "login", _login(session)
+    yield "times", times
 
 
 def _tls(session: BackendSession) -> str:
@@ -213,11 +234,11 @@ def _tls(session: BackendSession) -> str:
     return "no"
 
 
-def _certificate(creator: ConnectionCreator) -> Iterator[str]:
+def _certificate(creator: ConnectionCreator) -> Iterator[tuple[str, str]]:
     shown = creator.certificate
     if shown is None:
         if creator.problem:
-            yield f"  certificate: {creator.problem}"
+            yield "certificate", creator.problem
         return
     certificate = shown.to_cryptography()
     problems = [creator.problem] if creator.problem else []
@@ -225,11 +246,11 @@ def _certificate(creator: ConnectionCreator) -> Iterator[str]:
         creator.match_host()
     except WrongCertificate as error:
         problems.append(str(error))
-    yield f"  certificate: {', '.join(_names(certificate)) or 'no names'}"
-    yield f"  issuer: {certificate.issuer.rfc4514_string()}"
+    yield "certificate", ", ".join(_names(certificate)) or "no names"
+    yield "issuer", certificate.issuer.rfc4514_string()
     left = certificate.not_valid_after_utc - datetime.now(UTC)
-    yield f"  valid until: {certificate.not_valid_after_utc:%Y-%m-%d} ({left.days} days)"
-    yield f"  verification: {'; '.join(problems) or 'good'}"
+    yield "valid until", f"{certificate.not_valid_after_utc:%Y-%m-%d} ({left.days} days)"
+    yield "verification", "; ".join(problems) or "good"
 
 
 def _names(certificate: x509.Certificate) -> Iterator[str]:

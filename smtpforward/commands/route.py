@@ -11,6 +11,8 @@ import os
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from attrs import asdict, frozen
+
 from smtpforward import answers
 from smtpforward.address import Fault, parse_sender, parse_utf8_recipient
 from smtpforward.commands import settings as directory
@@ -23,6 +25,22 @@ if TYPE_CHECKING:
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
 
 EX_REFUSED = 1
+
+
+@frozen
+class Fate:
+    """What becomes of an address.
+
+    :ivar outcome: where its mail goes, or the reply that refuses it. ``why``: in words.
+    """
+
+    address: str
+    accepted: bool
+    outcome: str
+    why: str
+
+    def __str__(self) -> str:
+        return f"<{self.address}>: {self.outcome}: {self.why}"
 
 
 def add_parser(subparsers: "Subparsers") -> None:
@@ -44,6 +62,7 @@ def add_parser(subparsers: "Subparsers") -> None:
     parser.add_argument(
         "--user", metavar="NAME", default="", help="the client has logged in with this name"
     )
+    directory.add_json(parser)
     parser.add_argument("recipients", metavar="RCPT", nargs="+", help="recipients, in order")
     parser.set_defaults(run=run)
 
@@ -59,14 +78,16 @@ def _ip(text: str) -> str:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the decisions; the exit code."""
-    settings = directory.read(arguments.config)
+    settings = directory.read(arguments.config, arguments.json)
     authenticated = arguments.auth or bool(arguments.user)
     client = client_at(settings, arguments.client or "", authenticated, arguments.user)
-    good = True
-    for accepted, line in explain(settings, client, arguments.sender, arguments.recipients):
-        print(line.encode("utf-8", "backslashreplace").decode("utf-8"))
-        good = good and accepted
-    return directory.EX_OK if good else EX_REFUSED
+    fates = list(explain(settings, client, arguments.sender, arguments.recipients))
+    if arguments.json:
+        directory.print_json([asdict(fate) for fate in fates])
+    else:
+        for fate in fates:
+            print(str(fate).encode("utf-8", "backslashreplace").decode("utf-8"))
+    return directory.EX_OK if all(fate.accepted for fate in fates) else EX_REFUSED
 
 
 def client_at(settings: Settings, ip: str, authenticated: bool = False, user: str = "") -> Client:
@@ -77,28 +98,28 @@ def client_at(settings: Settings, ip: str, authenticated: bool = False, user: st
 
 def explain(
     settings: Settings, client: Client, sender: str, recipients: Sequence[str]
-) -> Iterator[tuple[bool, str]]:
-    """Whether the sender and each recipient are accepted, and a line that says why."""
+) -> Iterator[Fate]:
+    """What becomes of the sender, where it is refused, or else of each recipient."""
     path = parse_sender(b"FROM:<%b> SMTPUTF8" % os.fsencode(sender))
     if isinstance(path, Fault) or len(path.parameters) > 1:
         fault = path if isinstance(path, Fault) else Fault.SYNTAX
-        yield False, _refused(sender, Refuse(answers.SENDER_FAULTS[fault], "not an address"))
+        yield _refused(sender, Refuse(answers.SENDER_FAULTS[fault], "not an address"))
         return
     refused = decide_sender(settings, client, path.address)
     if refused is not None:
-        yield False, _refused(sender, refused)
+        yield _refused(sender, refused)
         return
     decided = list(_decided(settings, client, path.address, recipients))
     # A further recipient may have turned the whole transaction to the queue.
     queued = any(isinstance(one, Accept) and one.taken.next_hop is None for _, _, one in decided)
     for recipient, address, decision in decided:
         if isinstance(decision, Refuse):
-            yield False, _refused(recipient, decision)
+            yield _refused(recipient, decision)
         else:
             way = str(decision.way)
             if queued:
                 way = _queued(settings, path.address, address, decision)
-            yield True, f"<{recipient}>: {way}: {decision.why}"
+            yield Fate(recipient, True, way, decision.why)
 
 
 def _decided(
@@ -131,5 +152,5 @@ def _queued(settings: Settings, sender: Address, recipient: Address, accepted: A
     return f"to the outbound queue, from there to {words}"
 
 
-def _refused(address: str, refused: Refuse) -> str:
-    return f"<{address}>: {refused.reply.text}: {refused.why}"
+def _refused(address: str, refused: Refuse) -> Fate:
+    return Fate(address, False, refused.reply.text, refused.why)
