@@ -154,7 +154,9 @@ class FilesTests(CommandCase):
         )
         self.assertEqual(5, len(found))
         for one in found:
-            self.assertEqual(["one 1F\n"], list(one.holding([b"1F"])), one.path)
+            read: list[int] = []
+            self.assertEqual(["one 1F\n"], list(one.holding([b"1F"], read.append)), one.path)
+            self.assertEqual(sum(read), one.size, one.path)
             self.assertLess(abs(one.written - time.time()), 3600)
         os.remove(log)
         self.assertEqual(4, len(logs([log])))

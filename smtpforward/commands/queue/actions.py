@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from attrs import frozen
 
+from smtpforward.commands.progress import Progress
 from smtpforward.commands.queue import as_text
 from smtpforward.commands.queue.output import Output
 from smtpforward.commands.queue.words import counted
@@ -117,7 +118,7 @@ async def change(
 ) -> int:
     """Apply ``what``, after ``confirm`` has said yes to it, where it is asked."""
     missing = await _absent(store, which.ids)
-    entries, leased = await count(store, which)
+    entries, leased = await count(store, which, Progress(output.err, "counting"))
     for id in missing:
         output.remark(_missing(id))
     if confirm is not None and entries > leased:
@@ -154,7 +155,9 @@ async def _absent(store: IQueueStore, ids: Sequence[str]) -> list[str]:
     return [id for id in ids if id not in known]
 
 
-async def count(store: IQueueStore, which: Filter) -> tuple[int, int]:
+async def count(
+    store: IQueueStore, which: Filter, progress: Progress | None = None
+) -> tuple[int, int]:
     """How many entries ``which`` has, and how many of them are being attempted.
 
     Counted one by one only where the store does not know it.
@@ -167,6 +170,10 @@ async def count(store: IQueueStore, which: Filter) -> tuple[int, int]:
     async for page in pages(store, which):
         entries += len(page)
         leased += sum(entry.leased for entry in page)
+        if progress is not None:
+            progress.more(len(page))
+    if progress is not None:
+        progress.end()
     return entries, leased
 
 

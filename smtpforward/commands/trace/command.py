@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from smtpforward.commands import api
 from smtpforward.commands import settings as directory
 from smtpforward.commands.colours import colours
+from smtpforward.commands.progress import Progress
 from smtpforward.commands.queue.arguments import text
 from smtpforward.commands.queue.command import in_reactor, not_yet
 from smtpforward.commands.queue.output import Output, UnwrittenError, standard
@@ -217,14 +218,19 @@ class Gathering:
         """What the files say of ``ids``: as the transaction's, or among the words."""
         needles = [id.encode("utf-8") for id in ids]
         word = re.compile(rf"(?<![\w-])(?:{'|'.join(map(re.escape, ids))})(?![\w-])")
-        return [
-            event
-            for file in self._files
-            for line in file.holding(needles)
-            if word.search(line)
-            for event in reading.events(line, file.path, file.written)
-            if event.id
-        ]
+        size = sum(file.size for file in self._files)
+        progress = Progress(self._output.err, "reading the logs", size)
+        try:
+            return [
+                event
+                for file in self._files
+                for line in file.holding(needles, progress.more)
+                if word.search(line)
+                for event in reading.events(line, file.path, file.written)
+                if event.id
+            ]
+        finally:
+            progress.end()
 
 
 def _notice(id: str, about: stored.Stored) -> Told:

@@ -13,12 +13,13 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import IO, Any
 
 from attrs import frozen
 
 STDIN = "-"
+OFTEN = 4096  # lines between two looks at how far it is
 _OPEN: dict[str, Any] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 
 
@@ -29,13 +30,32 @@ class Log:
     path: str
     written: float
 
-    def holding(self, needles: Iterable[bytes]) -> Iterator[str]:
-        """The lines that hold one of ``needles``; most lines are never decoded."""
+    def holding(self, needles: Iterable[bytes], more: Callable[[int], None]) -> Iterator[str]:
+        """The lines that hold one of ``needles``; most lines are never decoded.
+
+        :param more: told how many bytes of the file have been read since the last time.
+        """
         wanted = tuple(needles)
         with contextlib.suppress(FileNotFoundError), self._opened() as file:
-            for line in file:
+            told = 0
+            for number, line in enumerate(file):
+                if number % OFTEN == 0:
+                    more(-told + (told := self._position(file)))
                 if any(needle in line for needle in wanted):
                     yield line.decode("utf-8", "backslashreplace")
+            more(self._position(file) - told)
+
+    def _position(self, file: IO[bytes]) -> int:
+        """How far the file itself has been read, packed or not."""
+        return os.lseek(file.fileno(), 0, os.SEEK_CUR)
+
+    @property
+    def size(self) -> int:
+        """In bytes; 0 where it has vanished."""
+        try:
+            return os.stat(self.path).st_size
+        except FileNotFoundError:
+            return 0
 
     def _opened(self) -> IO[bytes]:
         opening = _OPEN.get(os.path.splitext(self.path)[1], open)
