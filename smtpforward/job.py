@@ -75,7 +75,7 @@ class Credentials:
     password: str = field(repr=False)
 
 
-@frozen(slots=True)
+@frozen(slots=True, cache_hash=True)
 class Server:
     """One backend as its pool is keyed: two of these never share a connection.
 

@@ -26,8 +26,8 @@ from smtpforward.hosting import Hosting
 from smtpforward.logs import LogText, TextLog
 from smtpforward.net.clock import make_monotonic
 from smtpforward.net.polling import without_log_context
+from smtpforward.net.reactor import WriteThroughReactor
 from smtpforward.net.watching import Watcher
-from smtpforward.net.writethrough import WriteThroughReactor
 from smtpforward.reload import (
     OnSignal,
     Prepared,

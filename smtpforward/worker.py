@@ -16,7 +16,7 @@ from smtpforward import record
 from smtpforward.gateway import Gateway, spare_collector
 from smtpforward.net.clock import make_monotonic
 from smtpforward.net.polling import without_log_context
-from smtpforward.net.writethrough import WriteThroughReactor
+from smtpforward.net.reactor import WriteThroughReactor
 from smtpforward.workers.child import Worker
 from smtpforward.workers.leases import Leases
 from smtpforward.workers.lines import RecordWriter

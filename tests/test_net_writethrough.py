@@ -3,12 +3,14 @@
 The last class talks over loopback sockets with the real reactor; nothing waits for a time to pass.
 """
 
+import contextlib
 import inspect
 import os
+import re
 import socket
 from typing import Any
 
-from twisted.internet import reactor, tcp, unix
+from twisted.internet import _newtls, reactor, tcp, unix
 from twisted.internet.abstract import FileDescriptor
 from twisted.internet.base import BaseConnector
 from twisted.internet.defer import Deferred
@@ -18,23 +20,27 @@ from twisted.internet.interfaces import (
     IReactorPluggableNameResolver,
     IReactorSocket,
     IReactorTCP,
+    ISSLTransport,
 )
 from twisted.internet.main import CONNECTION_DONE, CONNECTION_LOST
 from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.internet.ssl import Certificate, PrivateCertificate, optionsForClientTLS
+from twisted.protocols.tls import BufferingTLSTransport, TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from smtpforward.client.body import FileProducer
 from smtpforward.content import Content
 from smtpforward.net.listening import let_go
 from smtpforward.net.outbox import MOST, OUTBOX
+from smtpforward.net.reactor import WriteThroughReactor
 from smtpforward.net.writethrough import (
     LONG_READ,
     SHORT_READ,
     WriteThrough,
     WriteThroughClient,
-    WriteThroughReactor,
     WriteThroughServer,
 )
+from tests.clienttls import CA, NAME, RIGHT
 
 
 class PinnedNamesTests(SynchronousTestCase):
@@ -85,6 +91,33 @@ class PinnedNamesTests(SynchronousTestCase):
             inspect.getsource(tcp.Connector._makeTransport),
         )
 
+    def test_attributes_of_a_server(self) -> None:
+        """What Twisted's own sets for an accepted connection, but for texts for its log."""
+        source = inspect.getsource(tcp.Server.__init__)
+        names = set(re.findall(r"self\.(\w+)(?:: \w+)? = ", source))
+        texts = {"logstr", "repstr"}
+        expected = {"_addressType", "server", "client", "sessionno", "hostname", "connected"}
+        self.assertEqual(names, expected | texts)
+        own = inspect.getsource(WriteThroughServer.__init__)
+        self.assertEqual(set(re.findall(r"self\.(\w+) = ", own)), expected)
+
+    def test_tls(self) -> None:
+        """TLS writes by way of what ``startTLS`` is given, and collects in ``_aggregator``."""
+        self.assertEqual(
+            list(inspect.signature(_newtls.startTLS).parameters),
+            ["transport", "contextFactory", "normal", "bypass"],
+        )
+        source = inspect.getsource(BufferingTLSTransport)
+        self.assertIn("self.write = self._aggregator.write", source)
+        for use in ("_aggregator.write(", "_aggregator.flush()", "_aggregator.close()"):
+            self.assertIn(f"self.{use}", source)
+        self.assertEqual(len(set(re.findall(r"_aggregator\.(\w+)", source))), 3)
+        self.assertNotIn("_aggregator", inspect.getsource(TLSMemoryBIOProtocol))
+        self.assertIn("BufferingTLSTransport", inspect.getsource(TLSMemoryBIOFactory))
+        asked = set(re.findall(r"self\._base\.(\w+)", inspect.getsource(_newtls._BypassTLS)))
+        known = {"write", "writeSequence", "loseConnection"}
+        self.assertEqual(asked - known, {"registerProducer", "unregisterProducer"})
+
 
 class FakeReactor:
     """Counts who asks to write."""
@@ -127,9 +160,15 @@ class FakeTransport(WriteThrough, FileDescriptor):
         self.takes = takes
         self.taken: list[bytes] = []
 
+    def abortConnection(self) -> None:
+        """Only what comes before Twisted's."""
+        with contextlib.suppress(AttributeError):
+            WriteThrough.abortConnection(self)
+
     def startTLS(self, *args: Any) -> None:
-        """Only what comes before it."""
-        self.flush()
+        """As little."""
+        with contextlib.suppress(AttributeError):
+            WriteThrough.startTLS(self, None)
 
     def send(self, data: bytes) -> int:
         """As a socket does."""
@@ -245,11 +284,12 @@ class WriteTests(SynchronousTestCase):
         transport.doWrite()
         self.assertEqual(producer.asked, ["pause", "resume"])
 
-    def test_tls(self) -> None:
-        """Under TLS too."""
-        transport = FakeTransport([])
-        transport.TLS = True
-        self.assert_left_to_base(transport)
+    def test_sequence(self) -> None:
+        """Several pieces are one."""
+        transport = FakeTransport([2, 100])
+        transport.writeSequence([b"ab", b"c"])
+        transport.writeSequence([b"d"])
+        self.assertEqual((transport.taken, transport._tempDataBuffer), ([b"ab"], [b"c", b"d"]))
 
     def test_closing(self) -> None:
         """What is written after ``loseConnection`` does not overtake the end."""
@@ -293,14 +333,14 @@ class HeldTests(SynchronousTestCase):
     def setUp(self) -> None:
         """A round has begun."""
         OUTBOX.open = True
-        self.addCleanup(OUTBOX.flush)
+        self.addCleanup(OUTBOX.end)
 
     def test_at_the_end(self) -> None:
         """One write waits for the end of the round; then it is sent at once, and so are others."""
         transport = FakeTransport([3, 2])
         transport.write(b"abc")
         self.assertEqual(transport.taken, [])
-        OUTBOX.flush()
+        OUTBOX.end()
         transport.write(b"de")
         self.assertEqual(transport.taken, [b"abc", b"de"])
         self.assertTrue(transport.closes_at_once)
@@ -313,7 +353,7 @@ class HeldTests(SynchronousTestCase):
         transport.write(b"de")
         self.assertEqual((transport.taken, transport._tempDataBuffer), ([b"abcd"], [b"e"]))
         transport.write(b"f")
-        OUTBOX.flush()
+        OUTBOX.end()
         self.assertEqual(transport._tempDataBuffer, [b"e", b"f"])
         for _ in range(2):
             transport.doWrite()
@@ -332,9 +372,56 @@ class HeldTests(SynchronousTestCase):
         bad, good = FakeTransport([]), FakeTransport([1])
         bad.write("text")  # type: ignore[arg-type]
         good.write(b"x")
-        OUTBOX.flush()
+        OUTBOX.end()
         self.assertEqual(good.taken, [b"x"])
         self.assertEqual(len(self.flushLoggedErrors(TypeError)), 1)
+
+    def test_sequence(self) -> None:
+        """It overtakes nothing that is held back."""
+        transport = FakeTransport([100])
+        transport.write(b"a")
+        transport.writeSequence([b"b", b"c"])
+        self.assertEqual((transport.taken, transport._tempDataBuffer), ([b"abc"], []))
+
+    def test_pull_producer(self) -> None:
+        """One that has come meanwhile is asked for its data behind what is held back."""
+        transport = FakeTransport([100])
+        transport.write(b"a")
+        producer = Producer()
+        transport.registerProducer(producer, False)
+        OUTBOX.end()
+        self.assertEqual((transport.taken, transport._tempDataBuffer), ([], [b"a"]))
+        transport.doWrite()
+        self.assertEqual((transport.taken, producer.asked), ([b"a"], ["resume", "resume"]))
+
+    def test_closed_in_a_round(self) -> None:
+        """At its end the connection is lost: sent is what was written, and no timer was set."""
+        transport = FakeTransport([3])
+        lost: list[Any] = []
+        transport.connectionLost = lost.append  # type: ignore[method-assign]
+        transport.write(b"abc")
+        transport.loseConnection()
+        transport.loseConnection()
+        self.assertEqual((transport.taken, lost), ([b"abc"], []))
+        for _ in range(2):
+            OUTBOX.end()
+        self.assertEqual((lost, transport.reactor.later), ([connectionDone], []))
+
+    def test_fault_at_the_end(self) -> None:
+        """What cannot be closed keeps nobody else waiting."""
+        lost: list[Any] = []
+
+        def broken(reason: Any) -> None:
+            lost.append(reason)
+            raise ZeroDivisionError
+
+        for _ in range(2):
+            transport = FakeTransport([])
+            transport.connectionLost = broken  # type: ignore[method-assign]
+            transport.loseConnection()
+        OUTBOX.end()
+        self.assertEqual(len(lost), 2)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 2)
 
     def test_before_what_ends_it(self) -> None:
         """It is sent before the connection or its half closes, turns to TLS, or sends a file."""
@@ -344,6 +431,7 @@ class HeldTests(SynchronousTestCase):
 
         for change in (
             FakeTransport.loseConnection,
+            FakeTransport.abortConnection,
             FakeTransport.loseWriteConnection,
             FakeTransport.startTLS,
             send_file,
@@ -358,7 +446,7 @@ class HeldTests(SynchronousTestCase):
         transport = FakeTransport([])
         transport.write(b"abc")
         transport.connected = 0
-        OUTBOX.flush()
+        OUTBOX.end()
         self.assertEqual(transport.taken, [])
 
 
@@ -523,6 +611,26 @@ class ReactorTests(TestCase):
         transport.write(b".\r\n")
         _, got = await self.finish(client, server)
         self.assertEqual(got, b"".join(content.wire()) + b".\r\n")
+
+    async def test_tls(self) -> None:
+        """Under TLS large and small writes arrive whole and in order, in both directions."""
+        client, server = await self.pair(await self.listening())
+        own = PrivateCertificate.loadPEM(RIGHT.private_key_and_cert_chain_pem.bytes())
+        server.transport.startTLS(own.options())
+        trusted = Certificate.loadPEM(CA.cert_pem.bytes())
+        client.transport.startTLS(optionsForClientTLS(NAME, trustRoot=trusted))
+        for transport in (client.transport, server.transport):
+            self.assertTrue(ISSLTransport.providedBy(transport))
+        pieces = [bytes([n % 256]) * size for n, size in enumerate((1, 300_000, 7, 4_000_000, 3))]
+        for piece in pieces * 2:
+            client.transport.write(piece)
+        server.transport.writeSequence([b"po", b"ng"])
+        while client.data != b"pong":
+            await turn()
+        transports = client.transport, server.transport
+        self.assertEqual(await self.finish(client, server), (b"pong", b"".join(pieces * 2)))
+        for transport in transports:
+            transport.write(b"too late")
 
     async def test_file_and_nobody(self) -> None:
         """Through a connection that has gone no file goes."""

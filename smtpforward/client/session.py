@@ -119,14 +119,15 @@ class BackendSession(Opening):
         try:
             for reply in self._reader.feed(data):
                 self._last = self._reader.empty
-                self._take(reply)
+                if self.phase is Phase.BUSY:
+                    self._take_in_exchange(reply)
+                else:
+                    self._take_outside(reply)
         except NotAReply as error:
             self._lost(Event.NONSENSE, f"no SMTP reply: {error}")
 
-    def _take(self, reply: Reply) -> None:
-        if self.phase is Phase.BUSY:
-            self._take_in_exchange(reply)
-        elif self.phase is Phase.OPENING:
+    def _take_outside(self, reply: Reply) -> None:
+        if self.phase is Phase.OPENING:
             self._take_while_opening(reply)
         else:
             self.transport.loseConnection()
@@ -142,7 +143,8 @@ class BackendSession(Opening):
                 exchange.fail(Event.NONSENSE, reply, "replies before commands")
         elif commands:
             self.transport.write(commands)
-        self._follow(exchange)
+        if self._last or exchange.state is not State.ENVELOPE:
+            self._follow(exchange)
 
     # -- one transaction
 
@@ -178,8 +180,7 @@ class BackendSession(Opening):
         """Do what the exchange's state asks for."""
         state = exchange.state
         if state is State.ENVELOPE:
-            if self._last:
-                self._await_reply()
+            self._await_reply()
         elif state is State.CONTENT:
             self._send_content()
         elif state is State.CHUNK:
@@ -274,14 +275,14 @@ class BackendSession(Opening):
         if job is None or exchange is None or exchange.verdicts is None:
             return []
         name, sent = self.peer_name, self._sent
-        outcomes = []
+        outcomes, refused = [], False
         for recipient, v in zip(job.envelope.recipients, exchange.verdicts, strict=True):
             dsn = b"DSN" in self.extensions if recipient.parameters else False
+            refused = refused or v.event is Event.REFUSED
             outcomes.append(
                 Outcome(recipient, v.event, v.stage, v.reply, name, v.detail, sent, dsn)
             )
-        if any(outcome.event is Event.REFUSED for outcome in outcomes):
-            self._refusals += 1
+        self._refusals += refused
         return outcomes
 
     # -- ends

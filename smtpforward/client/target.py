@@ -271,6 +271,18 @@ class ForwardTarget:
             pool.abort()
 
 
+def _found_stale(outcomes: Sequence[Outcome]) -> bool:
+    """Whether the connection had ended while it lay idle.
+
+    421 to the dot says nothing of the kind: the message has been judged.
+    """
+    for outcome in outcomes:
+        event = outcome.event
+        if event is not Event.ACCEPTED and event in STALE and outcome.stage is not Stage.DOT:
+            return True
+    return False
+
+
 class HandOver:
     """One job on its way: which server, which connection, and what came of it."""
 
@@ -375,10 +387,7 @@ class HandOver:
             self._fault(Failure())
 
     def _weigh(self, outcomes: list[Outcome]) -> None:
-        # 421 to the dot is no stale connection: the message has been judged.
-        stale = self._reused and any(
-            outcome.event in STALE and outcome.stage is not Stage.DOT for outcome in outcomes
-        )
+        stale = self._reused and _found_stale(outcomes)
         if stale and self._clock.seconds() < self._job.deadline:
             self._try_next(fresh=True)
         else:

@@ -1,13 +1,16 @@
 """What is written while the reactor serves the events of a round, sent together at its end.
 
 Who is sent something wakes up. Sent one by one, with the work for a command between them, a peer
-falls asleep each time, and to wake it anew costs the sender more than what it sends.
+falls asleep each time, and to wake it anew costs the sender more than what it sends. What has
+nothing left to send is closed then, too: no timer has to be set for that.
 
-Failure policy: what sending raises is logged, and the others are sent.
+Failure policy: what sending or closing raises is logged, and the others have their turn.
 """
 
+from collections.abc import Callable
 from typing import Any
 
+from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
 
 MOST = 16  # transports that wait: a round with many events keeps nobody waiting for all of them
@@ -24,23 +27,38 @@ class Outbox:
     def __init__(self) -> None:
         self.open = False
         self._waiting: list[Any] = []
+        self._closing: list[Any] = []
 
     def add(self, transport: Any) -> None:
         """``transport`` has something that its ``flush`` sends."""
         self._waiting.append(transport)
         if len(self._waiting) >= MOST:
             self.flush()
-            self.open = True
+
+    def close(self, transport: Any) -> None:
+        """``transport`` has been closed: it is lost as soon as nobody is using it any more."""
+        self._closing.append(transport)
 
     def flush(self) -> None:
-        """Send what waits; the round is over."""
-        self.open = False
+        """Send what waits."""
         waiting, self._waiting = self._waiting, []
         for transport in waiting:
-            try:
-                transport.flush()
-            except Exception:
-                _log.failure("a fault while sending to {what}", what=repr(transport))
+            _try(transport.flush)
+
+    def end(self) -> None:
+        """The round is over: send what waits, and close what is to be closed."""
+        self.open = False
+        if self._waiting:
+            self.flush()
+        while self._closing:
+            _try(self._closing.pop().connectionLost, connectionDone)
+
+
+def _try(step: Callable[..., None], *args: Any) -> None:
+    try:
+        step(*args)
+    except Exception:
+        _log.failure("a fault in {step}", step=step)
 
 
 # There is one reactor in a process, and so there is one of these.

@@ -20,6 +20,12 @@ def textual(addr: IAddress | None) -> tuple[str, int]:
     return (ip, getattr(addr, "port", 0))
 
 
+def own_port(transport: Any) -> int:
+    """The TCP port at our end; 0 where there is no such thing."""
+    port: int | None = getattr(transport, "own_port", None)
+    return textual(transport.getHost())[1] if port is None else port
+
+
 def abort(transport: Any) -> None:
     """End the connection at once, whatever its peer does."""
     ending = getattr(transport, "abortConnection", None) or transport.loseConnection

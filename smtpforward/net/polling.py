@@ -61,7 +61,7 @@ def _round(reactor: Any) -> Callable[[float | None], None]:
                     if selectables.get(descriptor) is selectable:
                         _disconnect(reactor, selectable, error)
         finally:
-            OUTBOX.flush()
+            OUTBOX.end()
 
     return iterate
 

@@ -1,26 +1,26 @@
-"""TCP transports that send at once what the socket takes, and a reactor that makes them.
+"""TCP transports that send at once what the socket takes.
 
 Twisted's ``write`` only notes the data and asks the reactor to call back when the socket is
 writable, which it nearly always is: for short dialogues that round costs more than the work. Here
 ``write`` sends when nothing is waiting before it, at the end of the reactor's round at the latest
 (``outbox.py``), and leaves the remainder, or the error, to Twisted's own path; ``loseConnection``
-closes when nothing waits. With a pull producer, or under TLS, everything is left to that path; a
-push producer is paused there when too much waits, and then nothing is written until all of it has
-left.
+closes when nothing waits. With a pull producer everything is left to that path; a push producer is
+paused there when too much waits, and then nothing is written until all of it has left. Under TLS
+its records go the same way.
 
 The private names of Twisted that this leans on are pinned by ``tests/test_net_writethrough.py``.
 """
 
 import os
-from socket import AF_INET, AF_INET6
+from collections.abc import Callable
 from typing import Any
 
-from twisted.internet import tcp, unix
-from twisted.internet.interfaces import IConnector, IListeningPort
-from twisted.internet.main import CONNECTION_LOST
+from twisted.internet import _newtls, tcp
+from twisted.internet.abstract import FileDescriptor
+from twisted.internet.address import IPv6Address
+from twisted.internet.main import CONNECTION_DONE, CONNECTION_LOST
 from twisted.internet.protocol import connectionDone
-from twisted.python.failure import Failure
-from zope.interface import directlyProvides, providedBy
+from twisted.protocols.tls import TLSMemoryBIOProtocol
 
 from smtpforward.net.outbox import OUTBOX
 
@@ -39,13 +39,13 @@ class WriteThrough:
     def write(self: Any, data: bytes) -> None:
         """Send ``data`` as far as the socket takes it: now, or at the end of the reactor's round.
 
-        A second write in a round sends both: what waits is never more than one.
+        A second write in a round sends both: what waits is never more than one. Once TLS has begun
+        this is the way of its records, and ``write`` of the instance that of what they hold.
         """
-        held = self._held
-        if held:
-            self._held = b""
-            data = held + data
-        if (
+        if self._held:
+            self._held += data
+            self.flush()
+        elif (
             data
             and not self._tempDataBuffer
             and not self.dataBuffer
@@ -53,12 +53,27 @@ class WriteThrough:
             and self.connected
             and not self.disconnecting
             and not self._writeDisconnected
-            and not self.TLS
         ):
-            if OUTBOX.open and not held:
-                self._held = data
+            self._held = data
+            if OUTBOX.open:
                 OUTBOX.add(self)
-                return
+            else:
+                self.flush()
+        else:
+            FileDescriptor.write(self, data)
+
+    def writeSequence(self, iovec: Any) -> None:
+        """See ITransport."""
+        self.write(b"".join(iovec))
+
+    def flush(self: Any) -> None:
+        """Send what is held back."""
+        data = self._held
+        if not data:
+            return
+        self._held = b""
+        # A pull producer is asked for more when Twisted's path has sent all.
+        if self.connected and (self.producer is None or self.streamingProducer):
             try:
                 sent = self.socket.send(data)
             except OSError:
@@ -66,12 +81,7 @@ class WriteThrough:
             if sent == len(data):
                 return
             data = data[sent:]
-        super().write(data)  # type: ignore[misc]
-
-    def flush(self) -> None:
-        """Send what is held back."""
-        if self._held:
-            self.write(b"")
+        FileDescriptor.write(self, data)
 
     def send_file(self: Any, descriptor: int, offset: int, count: int) -> int:
         """Send from an open file what the socket takes now; the kernel copies.
@@ -100,30 +110,112 @@ class WriteThrough:
         )
 
     def loseConnection(self: Any) -> None:
-        """Close; where nothing waits to be sent, in the reactor's next round."""
+        """Close; where nothing waits to be sent, when the reactor's round is over."""
         if self.closes_at_once:
             self.stopReading()
             self.disconnecting = 1
             # Twisted's way there would be to find that the socket is writable and to send nothing.
-            self.reactor.callLater(0, self.connectionLost, connectionDone)
+            if OUTBOX.open:
+                OUTBOX.close(self)
+            else:
+                self.reactor.callLater(0, self.connectionLost, connectionDone)
         else:
             super().loseConnection()  # type: ignore[misc]
+
+    def abortConnection(self) -> None:
+        """See ITCPTransport: what was written is on its way as if it had not been held back."""
+        self.flush()
+        super().abortConnection()  # type: ignore[misc]
 
     def loseWriteConnection(self) -> None:
         """See IHalfCloseableDescriptor."""
         self.flush()
         super().loseWriteConnection()  # type: ignore[misc]
 
-    def startTLS(self, *args: Any, **kwargs: Any) -> None:
+    def startTLS(self: Any, ctx: Any, normal: bool = True) -> None:
         """See ITLSTransport."""
         self.flush()
-        super().startTLS(*args, **kwargs)  # type: ignore[misc]
+        self.write = self._write_within_tls
+        _newtls.startTLS(self, ctx, normal, _BeneathTLS)
+        layer = self.protocol
+        # Twisted collects what is written until a timer has gone off; the outbox does that here.
+        layer._aggregator = _AtOnce(TLSMemoryBIOProtocol.write.__get__(layer))
+        layer.write = layer._aggregator.write
+
+    def _write_within_tls(self: Any, data: bytes) -> None:
+        if self.connected:
+            self.protocol.write(data)
+
+
+class _BeneathTLS(FileDescriptor):
+    """What TLS does with the transport that its records go over: never an object of this class."""
+
+    def write(self: Any, data: bytes) -> None:
+        WriteThrough.write(self, data)
+
+    def writeSequence(self: Any, iovec: Any) -> None:
+        WriteThrough.write(self, b"".join(iovec))
+
+    def loseConnection(self: Any, *args: Any, **kwargs: Any) -> None:
+        self.flush()
+        FileDescriptor.loseConnection(self, *args, **kwargs)
+
+
+class _AtOnce:
+    """In place of what collects the writes of a TLS layer: each is a record at once."""
+
+    def __init__(self, write: Callable[[bytes], None]) -> None:
+        self.write = write
+
+    def flush(self) -> None:
+        """Nothing waits here."""
+
+    def close(self) -> None:
+        """As little."""
 
 
 class WriteThroughServer(WriteThrough, tcp.Server):
     """An accepted connection. One that has more than was read at once is read in larger pieces."""
 
     bufferSize = SHORT_READ  # noqa: N815 -- Twisted's name
+
+    def __init__(
+        self,
+        sock: Any,
+        protocol: Any,
+        client: Any,
+        server: Any,
+        sessionno: int,
+        reactor: Any,
+    ) -> None:
+        # Twisted's, without two texts for logs that nearly no connection ever has.
+        tcp.Connection.__init__(self, sock, protocol, reactor)
+        if len(client) != 2:
+            self._addressType = IPv6Address
+        self.server = server
+        self.client = client
+        self.sessionno = sessionno
+        self.hostname = client[0]
+        self.startReading()
+        self.connected = 1
+
+    @property
+    def own_port(self) -> int:
+        """The number of the TCP port that it came to."""
+        return self.server._realPortNumber or 0
+
+    def logPrefix(self) -> str:
+        """See ILoggingContext."""
+        return f"{type(self).__name__},{self.sessionno},{self.hostname}"
+
+    def __repr__(self) -> str:
+        return f"<{self.logPrefix()} on {self.own_port}>"
+
+    def setTcpNoDelay(self, enabled: Any) -> None:  # noqa: N802 -- Twisted's name
+        """See ITCPTransport."""
+        # Where the port sets it for the socket that listens, connections have it from there.
+        if not enabled or not getattr(self.server, "no_delay", False):
+            super().setTcpNoDelay(enabled)
 
     def doRead(self) -> Any:
         """See IReadDescriptor."""
@@ -133,129 +225,25 @@ class WriteThroughServer(WriteThrough, tcp.Server):
             return None
         except OSError:
             return CONNECTION_LOST
+        if not data:
+            return CONNECTION_DONE
         self.bufferSize = LONG_READ if len(data) >= SHORT_READ else SHORT_READ
-        return self._dataReceived(data)
+        self.protocol.dataReceived(data)
+        return None
 
 
 class WriteThroughClient(WriteThrough, tcp.Client):
     """An outgoing connection."""
 
-
-class _Port(tcp.Port):
-    transport = WriteThroughServer
-    # Others may have the socket, and go on with it when this process closes its own.
-    _shouldShutdown = False  # noqa: N815 -- Twisted's name
-
-
-class _UnixPort(unix.Port):
-    """One whose path may outlive it.
-
-    :ivar keeps_path: another process goes on with the socket. The lock beside it is left, too: who
-        binds the path anew when both have gone finds that its owner has, and removes both.
-    """
-
-    _shouldShutdown = False  # noqa: N815 -- as above
-    keeps_path = False
-
-    def connectionLost(self, reason: Failure) -> None:
-        """See FileDescriptor."""
-        (tcp.Port if self.keeps_path else unix.Port).connectionLost(self, reason)
-
-
-class _Shared:
-    """Mixed in before a port class: other processes accept on the same socket.
-
-    One connection at a time: Twisted takes as many as have come, and the process that wakes first
-    would serve them all while the others have nothing to do.
-    """
-
-    @property
-    def numberAccepts(self) -> int:
-        """Twisted counts them and suits this to what comes."""
-        return 1
-
-    @numberAccepts.setter
-    def numberAccepts(self, number: int) -> None:
-        pass
-
-
-class _SharedPort(_Shared, _Port):
-    """A TCP port of several processes."""
-
-
-class _AdoptedUnixPort(_Shared, _UnixPort):
-    """A UNIX port that was bound elsewhere.
-
-    Its socket is made, and its path removed, by the process that has bound it. Twisted's adopted
-    ones would change the mode of the path, remove it, and shut the socket down for all.
-    """
-
-    keeps_path = True
-
-    def startListening(self: Any) -> None:
-        """See IListeningPort."""
-        tcp._reservedFD.reserve()
-        self.factory.doStart()
-        self.connected = True
-        self.socket = self._preexistingSocket
-        self.fileno = self.socket.fileno
-        self.startReading()
-
-
-class _Connector(tcp.Connector):
-    def _makeTransport(self) -> tcp.Client:
-        return WriteThroughClient(self.host, self.port, self.bindAddress, self, self.reactor)
-
-
-class WriteThroughReactor:
-    """``reactor`` in all but this: its TCP transports write through.
-
-    :param shared: whether other processes accept on the ports that are adopted.
-    """
-
-    def __init__(self, reactor: Any, shared: bool = False) -> None:
-        self._reactor = reactor
-        self._shared = shared
-        directlyProvides(self, providedBy(reactor))
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._reactor, name)
-
-    def listenTCP(
-        self, port: int, factory: Any, backlog: int = 50, interface: str = ""
-    ) -> IListeningPort:
-        """See IReactorTCP."""
-        listening = _Port(port, factory, backlog, interface, self._reactor)
-        listening.startListening()
-        return listening
-
-    def listenUNIX(
-        self, address: Any, factory: Any, backlog: int = 50, mode: int = 0o666, wantPID: int = 0
-    ) -> IListeningPort:
-        """See IReactorUNIX."""
-        listening = _UnixPort(address, factory, backlog, mode, self._reactor, wantPID)
-        listening.startListening()
-        return listening
-
-    def connectTCP(
-        self, host: str, port: int, factory: Any, timeout: float = 30, bindAddress: Any = None
-    ) -> IConnector:
-        """See IReactorTCP."""
-        connector = _Connector(host, port, factory, timeout, bindAddress, self._reactor)
-        connector.connect()
-        return connector
-
-    def adoptStreamPort(self, fileDescriptor: int, addressFamily: int, factory: Any) -> Any:
-        """See IReactorSocket."""
-        listening: Any
-        if addressFamily in (AF_INET, AF_INET6):
-            kind = _SharedPort if self._shared else _Port
-            listening = kind._fromListeningDescriptor(
-                self._reactor, fileDescriptor, addressFamily, factory
-            )
-        else:
-            listening = _AdoptedUnixPort._fromListeningDescriptor(
-                self._reactor, fileDescriptor, factory
-            )
-        listening.startListening()
-        return listening
+    def doRead(self) -> Any:
+        """See IReadDescriptor."""
+        try:
+            data = self.socket.recv(SHORT_READ)
+        except BlockingIOError:
+            return None
+        except OSError:
+            return CONNECTION_LOST
+        if not data:
+            return CONNECTION_DONE
+        self.protocol.dataReceived(data)
+        return None

@@ -113,7 +113,7 @@ class Chunking(Conversation):
         """Take of the chunk what has come with the command, or while it was considered."""
         self.phase = Phase.CHUNK
         self._watch.arm(self._data_patience)
-        self._chunk_received(self._unread.octets(chunks.left))
+        self._chunk_received(self._unread.chunk(chunks.left))
         if self._paused:
             self._bound_unread(len(self._unread))
 

@@ -127,7 +127,7 @@ class Conversation(Hearing, smtp.ESMTP):
         peer.set_no_delay(self.transport)
         self.transport.registerProducer(self, True)
         self.factory.opened(self, self._client.ip)
-        self._port = ports.rules_of(self._settings, peer.textual(self.transport.getHost())[1])
+        self._port = ports.rules_of(self._settings, peer.own_port(self.transport))
         secure = INegotiated.providedBy(self.transport)  # an embedding application's TLS
         if secure or self._port.tls_at_once:
             self._client = attrs.evolve(self._client, tls=True)
@@ -287,13 +287,10 @@ class Conversation(Hearing, smtp.ESMTP):
 
     def state_COMMAND(self, line: bytes) -> None:
         verb, _, rest = line.strip().partition(b" ")
-        method = self.lookupMethod(verb) or self.do_UNKNOWN
-        method(rest.strip())
-
-    def lookupMethod(self, command: bytes) -> Callable[[bytes], None] | None:
         kind: Any = type(self)
-        name = _method_name(kind, command)
-        return getattr(self, name) if name else None
+        name = _method_name(kind, verb)
+        method = getattr(self, name) if name else self.do_UNKNOWN
+        method(rest.strip())
 
     # -- answering
 
@@ -363,7 +360,7 @@ class Conversation(Hearing, smtp.ESMTP):
         self._watch.arm(self._data_patience if phase is Phase.DATA else self._patience)
         if phase is Phase.COMMAND and self.factory.draining:
             self.shut_down()
-        if self._unread and not self._pumping:
+        if self._unread.octets and not self._pumping:
             self._pump()
 
     def _send_and_close(self, reply: Reply) -> None:
@@ -381,7 +378,7 @@ class Conversation(Hearing, smtp.ESMTP):
 
         What it sent may be message data: as commands it would be smuggled mail.
         """
-        if not self._unread:
+        if not self._unread.octets:
             return False
         self._cut_off(answers.IMPROPER_PIPELINING)
         return True

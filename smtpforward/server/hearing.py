@@ -50,7 +50,7 @@ class Hearing:
         self._unheard = False
         if self.phase is Phase.UNHEARD:
             self.phase = self._turn
-            if self._unread and not self._pumping:
+            if self._unread.octets and not self._pumping:
                 self._pump()
 
     def stopProducing(self) -> None:

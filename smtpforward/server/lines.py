@@ -19,25 +19,26 @@ class CommandLines:
     """Unread bytes, taken line by line.
 
     :param limit: of one line, in bytes, its CRLF included.
+    :ivar octets: empty while nothing waits. Of those in it the first may have been taken.
     """
 
-    __slots__ = ("_at", "_limit", "_unread")
+    __slots__ = ("_at", "_limit", "octets")
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._unread = b""
+        self.octets = b""
         self._at = 0
 
     def __len__(self) -> int:
         """How many bytes wait."""
-        return len(self._unread) - self._at
+        return len(self.octets) - self._at
 
     def append(self, data: bytes) -> None:
         """More has come."""
-        if self._unread:
-            data = self._unread[self._at :] + data
+        if self.octets:
+            data = self.octets[self._at :] + data
             self._at = 0
-        self._unread = data
+        self.octets = data
 
     def only(self, data: bytes) -> bytes | None:
         """The one whole and good line that ``data`` is, when nothing else waits.
@@ -45,7 +46,7 @@ class CommandLines:
         That is what a client without pipelining sends; anything else goes through ``append``.
         """
         last = len(data) - 2
-        if self._unread or last < 0 or last + 2 > self._limit:
+        if self.octets or last < 0 or last + 2 > self._limit:
             return None
         if data.find(b"\n") != last + 1 or data.find(b"\r") != last or b"\0" in data:
             return None
@@ -56,7 +57,7 @@ class CommandLines:
 
         :param limit: for this line, in place of the usual one.
         """
-        unread, at = self._unread, self._at
+        unread, at = self.octets, self._at
         if not unread:
             return None
         limit = limit or self._limit
@@ -65,7 +66,7 @@ class CommandLines:
             return Breach.ENDLESS if len(unread) - at > limit else None
         line = unread[at : end + 1]
         if end + 1 == len(unread):
-            self._unread = b""
+            self.octets = b""
             self._at = 0
         else:
             self._at = end + 1
@@ -73,11 +74,11 @@ class CommandLines:
             return Breach.NEWLINE
         return Breach.LENGTH if len(line) > limit else line[:-2]
 
-    def octets(self, most: int) -> bytes:
+    def chunk(self, most: int) -> bytes:
         """The next bytes, whatever they are: at most so many, and as many as have come."""
         end = self._at + most
-        taken = self._unread[self._at : end]
-        if end < len(self._unread):
+        taken = self.octets[self._at : end]
+        if end < len(self.octets):
             self._at = end
         else:
             self.clear()
@@ -86,9 +87,9 @@ class CommandLines:
     @property
     def end_with_quit(self) -> bool:
         """Whether the last of the commands that wait is QUIT."""
-        return (b"\n" + self._unread[self._at :].upper()).endswith(b"\nQUIT\r\n")
+        return (b"\n" + self.octets[self._at :].upper()).endswith(b"\nQUIT\r\n")
 
     def clear(self) -> None:
         """Forget what waits."""
-        self._unread = b""
+        self.octets = b""
         self._at = 0

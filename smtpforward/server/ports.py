@@ -5,6 +5,7 @@ the socket came about.
 """
 
 import ipaddress
+from functools import lru_cache
 
 from attrs import frozen
 
@@ -37,6 +38,7 @@ def rules_of(settings: Settings, port: int) -> Port:
     return Port(tls_at_once, port not in closed, tls_at_once or port == SUBMISSION)
 
 
+@lru_cache(maxsize=1024)
 def is_loopback(ip: str) -> bool:
     """Whether a client at ``ip`` is on this host: nobody else hears what it says."""
     if ip == "local":

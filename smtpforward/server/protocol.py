@@ -37,6 +37,32 @@ def _greeted(*lines: bytes) -> Reply:
     return Reply(250, lines)
 
 
+@lru_cache(maxsize=64)
+def _greeted_extended(
+    host: bytes, most: int, recipients: int, starttls: bool, mechanisms: tuple[str, ...]
+) -> Reply:
+    """The answer to EHLO, with what is offered. It is the same for nearly everybody.
+
+    :param most: bytes of a message. ``recipients``: of a transaction, at most.
+    """
+    lines = [
+        host,
+        b"PIPELINING",
+        b"SIZE %d" % most,
+        b"8BITMIME",
+        b"SMTPUTF8",
+        b"ENHANCEDSTATUSCODES",
+        b"DSN",
+        b"LIMITS RCPTMAX=%d" % recipients,
+        b"CHUNKING",
+    ]
+    if starttls:
+        lines.append(b"STARTTLS")
+    if mechanisms:
+        lines.append(b"AUTH " + " ".join(mechanisms).encode("ascii"))
+    return Reply(250, tuple(lines))
+
+
 class GatewaySMTP(Chunking):
     """One client's connection."""
 
@@ -82,25 +108,15 @@ class GatewaySMTP(Chunking):
     def _greet_extended(self, refusal: Reply | None) -> None:
         if refusal is None:
             self._hello = Hello.EXTENDED
-        self._reply(refusal or _greeted(self.host, *self.listExtensions().split(b"\n")))
-
-    def extensions(self) -> dict[bytes, list[bytes] | None]:
-        offered: dict[bytes, list[bytes] | None] = {
-            b"PIPELINING": None,
-            b"SIZE": [b"%d" % self._settings.limits.bytes],
-            b"8BITMIME": None,
-            b"SMTPUTF8": None,
-            b"ENHANCEDSTATUSCODES": None,
-            b"DSN": None,
-            b"LIMITS": [b"RCPTMAX=%d" % self._settings.limits.recipients],
-            b"CHUNKING": None,
-        }
-        if self._can_start_tls:
-            offered[b"STARTTLS"] = None
-        if self._may_log_in and not self._user:
-            # Without a mechanism the list of extensions leaves it out.
-            offered[b"AUTH"] = [name.encode("ascii") for name in self.factory.mechanisms]
-        return offered
+        limits, may_log_in = self._settings.limits, self._may_log_in and not self._user
+        offered = _greeted_extended(
+            self.host,
+            limits.bytes,
+            limits.recipients,
+            self._can_start_tls,
+            self.factory.mechanisms if may_log_in else (),
+        )
+        self._reply(refusal or offered)
 
     def do_MAIL(self, rest: bytes) -> None:
         refusal = self._refuse_mail_now()

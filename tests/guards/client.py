@@ -372,6 +372,24 @@ GUARDS = [
         "            if not piece:\n                return\n                raise",
     ),
     Guard(
+        "tests.test_net_writethrough.HeldTests.test_sequence",
+        "smtpforward/net/writethrough.py",
+        '        self.write(b"".join(iovec))\n',
+        "        super().writeSequence(iovec)  # type: ignore[misc]\n",
+    ),
+    Guard(
+        "tests.test_net_writethrough.HeldTests.test_pull_producer",
+        "smtpforward/net/writethrough.py",
+        "if self.connected and (self.producer is None or self.streamingProducer):",
+        "if self.connected:",
+    ),
+    Guard(
+        "tests.test_net_accepting.AcceptTests.test_out_of_descriptors",
+        "smtpforward/net/accepting.py",
+        "            tcp.Port.doRead(self)\n",
+        "",
+    ),
+    Guard(
         "tests.test_net_writethrough.WriteTests.test_file_behind_what_waits",
         "smtpforward/net/writethrough.py",
         "if self._tempDataBuffer or self.dataBuffer:\n            raise BlockingIOError",

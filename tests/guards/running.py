@@ -7,7 +7,7 @@ INHERITED = "smtpforward/running/inherited.py"
 SUCCESSOR = "smtpforward/running/successor.py"
 SUPERVISED = "smtpforward/running/supervised.py"
 QUEUE = "smtpforward/outbound/queue.py"
-TRANSPORTS = "smtpforward/net/writethrough.py"
+PORTS = "smtpforward/net/accepting.py"
 
 
 def _supervised(test: str, before: str, after: str) -> Guard:
@@ -50,13 +50,13 @@ GUARDS = [
     ),
     Guard(
         "tests.test_net_writethrough.ReactorTests.test_let_go",
-        TRANSPORTS,
+        PORTS,
         "(tcp.Port if self.keeps_path else unix.Port).connectionLost(self, reason)",
         "unix.Port.connectionLost(self, reason)",
     ),
     Guard(
         "tests.test_net_writethrough.ReactorTests.test_let_go",
-        TRANSPORTS,
+        PORTS,
         "    _shouldShutdown = False  # noqa: N815 -- Twisted's name",
         "",
     ),

@@ -7,7 +7,8 @@ SHARES = "smtpforward/workers/shares.py"
 LEASES = "smtpforward/workers/leases.py"
 PARENT = "smtpforward/workers/parent.py"
 CHILD = "smtpforward/workers/child.py"
-TRANSPORTS = "smtpforward/net/writethrough.py"
+PORTS = "smtpforward/net/accepting.py"
+REACTOR = "smtpforward/net/reactor.py"
 RECORD = "smtpforward/record.py"
 
 
@@ -82,13 +83,13 @@ GUARDS = [
     # Sockets and ids that others use as well.
     Guard(
         "tests.test_net_writethrough.ReactorTests.test_shared_port",
-        TRANSPORTS,
-        "kind = _SharedPort if self._shared else _Port",
-        "kind = _Port",
+        REACTOR,
+        "kind = SharedPort if self._shared else Port",
+        "kind = Port",
     ),
     Guard(
         "tests.test_net_writethrough.ReactorTests.test_shared_unix_port",
-        TRANSPORTS,
+        PORTS,
         "    _shouldShutdown = False  # noqa: N815 -- as above",
         "    _unused = False",
     ),

@@ -14,7 +14,7 @@ from twisted.internet.threads import deferToThread
 
 from smtpforward.config import load
 from smtpforward.gateway import Gateway
-from smtpforward.net.writethrough import WriteThroughReactor
+from smtpforward.net.reactor import WriteThroughReactor
 from tests.integration.faultmatrix import (
     OFFERED,
     SECURED,

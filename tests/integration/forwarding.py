@@ -15,7 +15,7 @@ from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent, global
 
 from smtpforward.config import load
 from smtpforward.gateway import Gateway
-from smtpforward.net.writethrough import WriteThroughReactor
+from smtpforward.net.reactor import WriteThroughReactor
 from tests.peers.backend import ScriptedBackend
 from tests.peers.case import PeerTestCase
 from tests.peers.gateway import ME, three_files, write_config
