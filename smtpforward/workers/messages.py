@@ -4,7 +4,6 @@ Slots: a worker wants some, is granted some, gives some back. A number in flight
 is on its way to get it, so both sides may speak at once and the sum is never exceeded.
 """
 
-import pickle
 from collections.abc import Hashable
 from typing import Any
 
@@ -13,6 +12,7 @@ from attrs import field, frozen
 from smtpforward.config.settings import Settings
 from smtpforward.figures import Observation
 from smtpforward.questions import Question
+from smtpforward.workers.packing import packed, unpacked
 
 PIECE = 2**16
 
@@ -44,7 +44,7 @@ class Piece:
 class Apply:
     """Parent: these settings hold from now on.
 
-    :ivar data: the settings, pickled by themselves: many of them take long, and both ends do that
+    :ivar data: the settings, packed by themselves: many of them take long, and both ends do that
         in a thread.
     """
 
@@ -53,7 +53,7 @@ class Apply:
     @classmethod
     def of(cls, settings: Settings) -> "Apply":
         """The message with these settings."""
-        return cls(pickle.dumps(settings, pickle.HIGHEST_PROTOCOL))
+        return cls(packed(settings))
 
     def pieces(self) -> "list[Piece | Apply]":
         """The same in several messages, which a worker takes one by one between its other work."""
@@ -64,8 +64,7 @@ class Apply:
     @property
     def settings(self) -> Settings:
         """What it brings."""
-        settings: Settings = pickle.loads(self.data)  # noqa: S301 -- as in channel.py
-        return settings
+        return unpacked(self.data)
 
 
 @frozen
