@@ -1,5 +1,7 @@
 """What is counted of a mail's way, and that a ceiling holds."""
 
+import gc
+
 from twisted.trial.unittest import SynchronousTestCase
 
 from benchmarks.hotpath.__main__ import above
@@ -46,6 +48,26 @@ class PathTests(SynchronousTestCase):
             client.mail(recipients, message(size))
             self.assertGreater(way.octets - before, size - 100)
         client.quit()
+
+
+class CycleTests(SynchronousTestCase):
+    """What a session leaves behind."""
+
+    def test_none(self) -> None:
+        """It goes with its connection: what refers to itself stays until a rare search finds it."""
+        way = Path()
+
+        def session() -> None:
+            client = way.connect()
+            client.mail(1, message(4096))
+            client.quit()
+
+        session()
+        gc.collect()
+        gc.disable()
+        self.addCleanup(gc.enable)
+        session()
+        self.assertEqual(gc.collect(), 0)
 
 
 class CeilingTests(SynchronousTestCase):

@@ -37,6 +37,15 @@ class WatchTests(SynchronousTestCase):
         self.assertIsNone(self.watch.due)
         self.assertEqual(self.calls(), [])
 
+    def test_ended(self) -> None:
+        """One that has ended tells nobody anything, even when it is armed once more."""
+        self.watch.arm(10)
+        self.watch.end()
+        self.assertEqual(self.calls(), [])
+        self.watch.arm(5)
+        self.clock.advance(20)
+        self.assertEqual(self.expired, [])
+
     def test_moved_lazily(self) -> None:
         """Moving it later leaves the clock's call as it is; that one is put off once."""
         self.watch.arm(10)

@@ -4,10 +4,12 @@ The last class talks over loopback sockets with the real reactor; nothing waits 
 """
 
 import contextlib
+import gc
 import inspect
 import os
 import re
 import socket
+import weakref
 from typing import Any
 
 from twisted.internet import _newtls, reactor, tcp, unix
@@ -23,7 +25,7 @@ from twisted.internet.interfaces import (
     ISSLTransport,
 )
 from twisted.internet.main import CONNECTION_DONE, CONNECTION_LOST
-from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.internet.protocol import ClientFactory, Factory, Protocol, connectionDone
 from twisted.internet.ssl import Certificate, PrivateCertificate, optionsForClientTLS
 from twisted.protocols.tls import BufferingTLSTransport, TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 from twisted.trial.unittest import SynchronousTestCase, TestCase
@@ -640,6 +642,42 @@ class ReactorTests(TestCase):
         await client.lost
         with open(__file__, "rb") as file, self.assertRaises(OSError):
             client.transport.send_file(file.fileno(), 0, 10)
+
+    async def test_no_cycle(self) -> None:
+        """Both ends go when they are closed, and no search for what refers to itself is needed."""
+        port = await self.listening()
+        self.addCleanup(port.stopListening)
+        endpoint = clientFromString(self.reactor, f"tcp:127.0.0.1:{port.getHost().port}")
+        gc.disable()
+        self.addCleanup(gc.enable)
+        client: Any = await endpoint.connect(Factory.forProtocol(Collector))
+        server = await self.accepted
+        ends = [weakref.ref(end.transport) for end in (client, server)]
+        await self.finish(client, server)
+        del client, server, self.accepted
+        await turn()
+        self.assertEqual([end() for end in ends], [None, None])
+
+    async def test_nobody_there(self) -> None:
+        """An attempt that has failed goes as well."""
+        made: list[Any] = []
+        failed: Deferred[str] = Deferred()
+
+        class Noted(ClientFactory):
+            def startedConnecting(self, connector: Any) -> None:
+                made.append(weakref.ref(connector))
+
+            def clientConnectionFailed(self, connector: Any, reason: Any) -> None:
+                failed.callback(reason.getErrorMessage())
+
+        with socket.create_server(("127.0.0.1", 0)) as unused:
+            port = unused.getsockname()[1]
+        gc.disable()
+        self.addCleanup(gc.enable)
+        self.reactor.connectTCP("127.0.0.1", port, Noted())
+        self.assertIn("refused", await failed)
+        await turn()
+        self.assertEqual([connector() for connector in made], [None])
 
     async def test_peer_has_gone(self) -> None:
         """A write to a connection that was reset ends it, by way of ``connectionLost``."""

@@ -8,7 +8,7 @@ and commands fall out of step closes the connection.
 """
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
@@ -325,10 +325,13 @@ class BackendSession(Opening):
         if was_opening:
             self._fail_opening(self._closed_early(reason))
         self.phase = Phase.CLOSED
-        self._watch.stop()
+        self._watch.end()
         if self.owner is not None:
             self.owner.gone(self)
         self._fail_exchange(Event.DROPPED, reason.getErrorMessage())
+        # What refers to itself stays until a rare search finds it.
+        own: Any = self
+        own.factory = own._okresponse = own._failresponse = None
 
 
 def _begin_7bit(exchange: Exchange, content: Content) -> bytes:

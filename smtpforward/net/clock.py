@@ -33,6 +33,10 @@ def make_monotonic(reactor: Any) -> None:
         reactor.seconds = time.monotonic
 
 
+def _nothing() -> None:
+    """What a watch does that has ended."""
+
+
 class Watch:
     """Calls ``expired`` when the armed time has passed."""
 
@@ -74,6 +78,11 @@ class Watch:
         if self._call is not None:
             self._call.cancel()
             self._call = None
+
+    def end(self) -> None:
+        """Stop, and let go of who would be told: whoever owns a watch is no cycle then."""
+        self.stop()
+        self._expired = _nothing
 
     def _reschedule(self, due: float) -> None:
         if self._call is not None:

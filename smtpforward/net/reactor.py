@@ -5,6 +5,7 @@ from typing import Any
 
 from twisted.internet import tcp
 from twisted.internet.interfaces import IConnector, IListeningPort
+from twisted.python.failure import Failure
 from zope.interface import directlyProvides, providedBy
 
 from smtpforward.net.accepting import AdoptedUnixPort, Port, SharedPort, UnixPort
@@ -14,6 +15,22 @@ from smtpforward.net.writethrough import WriteThroughClient
 class _Connector(tcp.Connector):
     def _makeTransport(self) -> tcp.Client:
         return WriteThroughClient(self.host, self.port, self.bindAddress, self, self.reactor)
+
+    def connectionFailed(self, reason: Any) -> None:  # noqa: N802 -- Twisted's name
+        """See BaseConnector."""
+        tcp.Connector.connectionFailed(self, reason)
+        self._let_go()
+
+    def connectionLost(self, reason: Failure) -> None:
+        """See BaseConnector."""
+        tcp.Connector.connectionLost(self, reason)
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """What refers to itself stays until a rare search finds it."""
+        if self.state == "disconnected":
+            own: Any = self
+            own.factory = own.transport = None
 
 
 class WriteThroughReactor:

@@ -183,7 +183,7 @@ class Conversation(Hearing, smtp.ESMTP):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self.phase = Phase.CLOSING
-        self._watch.stop()
+        self._watch.end()
         self._unread.clear()
         self.factory.closed(self)
         if reason.check(SSL.Error):

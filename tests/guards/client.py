@@ -372,6 +372,18 @@ GUARDS = [
         "            if not piece:\n                return\n                raise",
     ),
     Guard(
+        "tests.test_net_writethrough.ReactorTests.test_no_cycle",
+        "smtpforward/net/reactor.py",
+        "            own.factory = own.transport = None\n",
+        "            own.addressFamily = None\n",
+    ),
+    Guard(
+        "tests.test_benchmarks_hotpath.CycleTests.test_none",
+        "smtpforward/net/clock.py",
+        "        self._expired = _nothing\n",
+        "",
+    ),
+    Guard(
         "tests.test_net_writethrough.HeldTests.test_sequence",
         "smtpforward/net/writethrough.py",
         '        self.write(b"".join(iovec))\n',
