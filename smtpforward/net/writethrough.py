@@ -26,8 +26,7 @@ from smtpforward.net.outbox import OUTBOX
 
 SEND_MOST = 1048576  # of a file at once: others wait meanwhile
 SHORT_READ = 65536
-# All of it is allocated before it is known what comes: above 128 KiB by the kernel, each time.
-LONG_READ = 122880
+LONG_READ = 524288  # all of it is allocated before it is known what comes
 
 
 class WriteThrough:
