@@ -32,6 +32,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from smtpforward.client.body import FileProducer
 from smtpforward.content import Content
+from smtpforward.net.accepting import SHARE
 from smtpforward.net.listening import let_go
 from smtpforward.net.outbox import MOST, OUTBOX
 from smtpforward.net.reactor import WriteThroughReactor
@@ -737,7 +738,7 @@ class ReactorTests(TestCase):
         self.assertFalse(os.path.lexists(path) or os.path.lexists(f"{path}.lock"))
 
     async def test_shared_port(self) -> None:
-        """Where others accept too, one connection is taken at a time, however many have come."""
+        """Where others accept too, a few connections are taken at a time, whoever has come."""
         inherited = socket.create_server(("127.0.0.1", 0))
         self.addCleanup(inherited.close)
         inherited.setblocking(False)
@@ -746,10 +747,10 @@ class ReactorTests(TestCase):
             inherited.fileno(), socket.AF_INET, Factory.forProtocol(Collector)
         )
         self.addCleanup(port.stopListening)
-        clients = [socket.create_connection(inherited.getsockname()) for _ in range(3)]
+        clients = [socket.create_connection(inherited.getsockname()) for _ in range(SHARE * 2 + 1)]
         for client in clients:
             self.addCleanup(client.close)
-        for taken in (1, 2, 3):
+        for taken in (SHARE, 2 * SHARE, 2 * SHARE + 1):
             port.doRead()
             self.assertEqual(port.sessionno, taken)
         self.assertIs(port.transport, WriteThroughServer)

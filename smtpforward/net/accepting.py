@@ -17,6 +17,7 @@ from twisted.python.failure import Failure
 
 from smtpforward.net.writethrough import WriteThroughServer
 
+SHARE = 16  # are accepted at once where others accept, too
 MORE = 20  # are accepted at once when so many came as were expected
 _log = Logger()
 
@@ -98,14 +99,15 @@ class UnixPort(unix.Port):
 class _Shared:
     """Mixed in before a port class: other processes accept on the same socket.
 
-    One connection at a time: Twisted takes as many as have come, and the process that wakes first
-    would serve them all while the others have nothing to do.
+    A few connections at a time: Twisted takes as many as have come, and the process that wakes
+    first would serve them all while the others have nothing to do. One by one a round of the
+    reactor for each would cost more than to answer a command.
     """
 
     @property
     def numberAccepts(self) -> int:
         """Twisted counts them and suits this to what comes."""
-        return 1
+        return SHARE
 
     @numberAccepts.setter
     def numberAccepts(self, number: int) -> None:
