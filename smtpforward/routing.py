@@ -104,19 +104,20 @@ def decide(
     :param taken: the way of the transaction so far, as the last ``Accept`` says it: one transaction
         has one way, or is split.
     """
-    if not client.relaying and not ROUTING_CHARACTERS.isdisjoint(recipient.local):
+    relaying = client.relaying
+    if not relaying and not ROUTING_CHARACTERS.isdisjoint(recipient.local):
         return Refuse(answers.NO_SOURCE_ROUTES, "routing characters in the local part")
     why = _acceptable(settings, client, recipient)
     if why is None:
         return Refuse(answers.NO_RELAYING, _not_acceptable(settings, recipient))
     route, chosen = select(settings.routes, sender, recipient)
-    way = way_of(route, client.relaying)
-    reasons: tuple[str, ...] = (why, chosen, _why_delivery(route, client.relaying))
+    way = way_of(route, relaying)
+    reasons: tuple[str, ...] = (why, chosen, _why_delivery(route, relaying))
     if taken is None:
         taken = way
     elif way != taken:
         # RFC 5321 4.5.3.1.10: the sender brings what got 452 in a further transaction.
-        if settings.routes.split_routes == "defer" or not client.relaying:
+        if settings.routes.split_routes == "defer" or not relaying:
             return Refuse(answers.OTHER_ROUTE, f"the way of {chosen} differs from the first one's")
         taken, reasons = SPLIT, (*reasons, "split_routes=queue: several ways in one transaction")
     elif way.alone:

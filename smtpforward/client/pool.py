@@ -303,7 +303,8 @@ class Pool(Generic[C]):
         else:
             spared = self._bounds.idle if self._plenty else min(self._bounds.idle, SPARED_FOR)
             due = self._idle.add(connection, now + spared, connection.worn_at(self._bounds))
-            if self._expiry.due is None or due < self._expiry.due:
+            expiry = self._expiry.due
+            if expiry is None or due < expiry:
                 self._expiry.arm_until(due)
 
     def _has_served_its_time(self, connection: C, now: float) -> bool:

@@ -7,7 +7,6 @@ nothing left to send is closed then, too: no timer has to be set for that.
 Failure policy: what sending or closing raises is logged, and the others have their turn.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.protocol import connectionDone
@@ -43,7 +42,10 @@ class Outbox:
         """Send what waits."""
         waiting, self._waiting = self._waiting, []
         for transport in waiting:
-            _try(transport.flush)
+            try:
+                transport.flush()
+            except Exception:
+                _log.failure("a fault while sending to {what}", what=repr(transport))
 
     def end(self) -> None:
         """The round is over: send what waits, and close what is to be closed."""
@@ -51,14 +53,11 @@ class Outbox:
         if self._waiting:
             self.flush()
         while self._closing:
-            _try(self._closing.pop().connectionLost, connectionDone)
-
-
-def _try(step: Callable[..., None], *args: Any) -> None:
-    try:
-        step(*args)
-    except Exception:
-        _log.failure("a fault in {step}", step=step)
+            transport = self._closing.pop()
+            try:
+                transport.connectionLost(connectionDone)
+            except Exception:
+                _log.failure("a fault at the end of {what}", what=repr(transport))
 
 
 # There is one reactor in a process, and so there is one of these.

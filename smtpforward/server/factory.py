@@ -97,7 +97,11 @@ class GatewayFactory(smtp.SMTPFactory):
         """A new session for a client that has not said anything."""
         if self._sessions is not None:
             return self._sessions(client)
-        return GatewaySession(client, lambda: self.settings, self._dispatcher, self._clock)
+        return GatewaySession(client, self._now, self._dispatcher, self._clock)
+
+    def _now(self) -> Any:
+        """The settings, without a detour: it is asked with every mail."""
+        return self._settings
 
     def buildProtocol(self, addr: IAddress | None) -> Any:
         """A protocol for a client at ``addr``: one that turns it away, if it is one too many."""

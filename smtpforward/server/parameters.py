@@ -67,6 +67,8 @@ def refuse_mail(
 
     :param extended: whether the client said EHLO; HELO offers none.
     """
+    if not parameters:
+        return None
     refusal = _refuse(parameters, _OF_MAIL if extended else _NONE)
     if refusal is None and int(parameters.get(b"SIZE", 0)) > max_bytes:
         return answers.TOO_LARGE

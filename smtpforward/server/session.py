@@ -77,9 +77,12 @@ class GatewaySession:
 
     def getMessageDelivery(self) -> RoutingDelivery:
         """A new delivery object for a new transaction."""
+        return self._new_delivery(self._settings())
+
+    def _new_delivery(self, settings: Settings) -> RoutingDelivery:
         sender, parameters = self._sender or (Address(b""), {})
         transaction = Transaction(new_id(), self.client, sender, parameters, self._clock.seconds())
-        return RoutingDelivery(self._settings(), self._dispatcher, transaction)
+        return RoutingDelivery(settings, self._dispatcher, transaction)
 
     def mail(self, sender: Address, parameters: dict[bytes, bytes]) -> Reply | None:
         """Begin a transaction."""
@@ -87,7 +90,7 @@ class GatewaySession:
         if settings is not self._seen:
             self._look_up(settings)
         self._sender = (sender, parameters)
-        self._delivery = self.getMessageDelivery()
+        self._delivery = self._new_delivery(settings)
         try:
             self._delivery.validateFrom(self._helo, sender)
         except Refusal as refusal:

@@ -416,7 +416,7 @@ GUARDS = [
     _pool(
         "OtherPoolTraps.test_idle_beyond_the_limit",
         POOL,
-        "            if self._expiry.due is None or due < self._expiry.due:\n",
+        "            if expiry is None or due < expiry:\n",
         "            if False:\n",
     ),
     # A name with several addresses.

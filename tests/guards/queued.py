@@ -24,7 +24,7 @@ def _store(test: str, file: str, before: str, after: str) -> Guard:
 
 
 GUARDS = [
-    _split("test_strangers", ROUTING, 'split_routes == "defer" or not client.relaying:',
+    _split("test_strangers", ROUTING, 'split_routes == "defer" or not relaying:',
            'split_routes == "defer":'),
     _split("test_one_recipient", ROUTING, "taken, reasons = SPLIT, (",
            "reasons = ("),
