@@ -9,6 +9,7 @@ edge without the pool.
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -51,6 +52,7 @@ FACE = f"{PACKAGE}"  # the public face imports from everywhere
 MAY_START_A_REACTOR = {"service", "commands", "worker"}
 
 
+@cache
 def modules() -> dict[str, Path]:
     """Every module of the package, by its dotted name."""
     found = {}
@@ -215,6 +217,7 @@ def _at_module_level(tree: ast.AST) -> Iterator[ast.stmt]:
         yield from _at_module_level(node)
 
 
+@cache
 def _only_for_types(path: Path, name: str) -> bool:
     """Whether every import of ``name`` stands under ``if TYPE_CHECKING``."""
     tree = ast.parse(path.read_text("utf-8"))
