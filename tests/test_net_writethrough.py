@@ -18,6 +18,7 @@ from twisted.internet.base import BaseConnector
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import clientFromString, connectProtocol, serverFromString
 from twisted.internet.interfaces import (
+    IHandshakeListener,
     IReactorCore,
     IReactorPluggableNameResolver,
     IReactorSocket,
@@ -29,6 +30,7 @@ from twisted.internet.protocol import ClientFactory, Factory, Protocol, connecti
 from twisted.internet.ssl import Certificate, PrivateCertificate, optionsForClientTLS
 from twisted.protocols.tls import BufferingTLSTransport, TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 from twisted.trial.unittest import SynchronousTestCase, TestCase
+from zope.interface import implementer
 
 from smtpforward.client.body import FileProducer
 from smtpforward.content import Content
@@ -526,6 +528,11 @@ class CloseTests(SynchronousTestCase):
             transport.loseConnection()
             self.assertEqual(transport.reactor.later, [])
 
+    def test_aborted(self) -> None:
+        """Twisted's name for a transport that is being aborted."""
+        self.assertFalse(tcp.Connection._aborting)
+        self.assertIn("self._aborting = True", inspect.getsource(tcp.Connection.abortConnection))
+
     def test_ended_once(self) -> None:
         """Twisted's transport ends once, though it is aborted in between."""
         self.assertIn('if not hasattr(self, "socket")', inspect.getsource(tcp.Connection))
@@ -643,6 +650,36 @@ class ReactorTests(TestCase):
         await client.lost
         with open(__file__, "rb") as file, self.assertRaises(OSError):
             client.transport.send_file(file.fileno(), 0, 10)
+
+    async def test_tls_aborted(self) -> None:
+        """Who aborts when the handshake is over on its side does not end it on the other."""
+        completed: list[Any] = []
+
+        @implementer(IHandshakeListener)
+        class Noting(Collector):
+            def connectionMade(_self) -> None:  # noqa: N805
+                self.accepted.callback(_self)
+
+            def handshakeCompleted(_self) -> None:  # noqa: N805
+                completed.append(_self)
+
+        @implementer(IHandshakeListener)
+        class Aborting(Collector):
+            def handshakeCompleted(_self) -> None:  # noqa: N805
+                _self.transport.abortConnection()
+
+        port = self.reactor.listenTCP(0, Factory.forProtocol(Noting), interface="127.0.0.1")
+        self.addCleanup(port.stopListening)
+        endpoint = clientFromString(self.reactor, f"tcp:127.0.0.1:{port.getHost().port}")
+        client: Any = await endpoint.connect(Factory.forProtocol(Aborting))
+        server = await self.accepted
+        own = PrivateCertificate.loadPEM(RIGHT.private_key_and_cert_chain_pem.bytes())
+        server.transport.startTLS(own.options())
+        trusted = Certificate.loadPEM(CA.cert_pem.bytes())
+        client.transport.startTLS(optionsForClientTLS(NAME, trustRoot=trusted))
+        await client.lost
+        await server.lost
+        self.assertEqual(completed, [])
 
     async def test_no_cycle(self) -> None:
         """Both ends go when they are closed, and no search for what refers to itself is needed."""

@@ -34,6 +34,7 @@ class WriteThrough:
 
     # What was written in this round of the reactor, and is to be sent at its end.
     _held = b""
+    _aborting = False  # Twisted's name
 
     def write(self: Any, data: bytes) -> None:
         """Send ``data`` as far as the socket takes it: now, or at the end of the reactor's round.
@@ -52,6 +53,7 @@ class WriteThrough:
             and self.connected
             and not self.disconnecting
             and not self._writeDisconnected
+            and not self._aborting
         ):
             self._held = data
             if OUTBOX.open:
@@ -122,7 +124,11 @@ class WriteThrough:
             super().loseConnection()  # type: ignore[misc]
 
     def abortConnection(self) -> None:
-        """See ITCPTransport: what was written is on its way as if it had not been held back."""
+        """See ITCPTransport: what was written before is on its way as if it had not been held back.
+
+        What is written afterwards stays here. TLS does that: who finds a wrong certificate aborts
+        within the handshake, whose last part must not follow.
+        """
         self.flush()
         super().abortConnection()  # type: ignore[misc]
 
@@ -153,7 +159,7 @@ class _BeneathTLS(FileDescriptor):
         WriteThrough.write(self, data)
 
     def writeSequence(self: Any, iovec: Any) -> None:
-        WriteThrough.write(self, b"".join(iovec))
+        _BeneathTLS.write(self, b"".join(iovec))
 
     def loseConnection(self: Any, *args: Any, **kwargs: Any) -> None:
         self.flush()

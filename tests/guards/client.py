@@ -384,6 +384,12 @@ GUARDS = [
         "",
     ),
     Guard(
+        "tests.test_net_writethrough.ReactorTests.test_tls_aborted",
+        "smtpforward/net/writethrough.py",
+        "            and not self._aborting\n",
+        "",
+    ),
+    Guard(
         "tests.test_net_writethrough.HeldTests.test_sequence",
         "smtpforward/net/writethrough.py",
         '        self.write(b"".join(iovec))\n',
