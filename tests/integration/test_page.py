@@ -17,7 +17,7 @@ from tests.peers.script import Script
 
 MESSAGES, FEW, SLOW, IN_VAIN, QUEUED = 200, 4, 6, 3, 5
 MARKUP = '"<img src=x onerror=alert(1)>"@example.net'
-LIVE = "() => document.querySelector('#live').classList.contains('live')"
+LIVE = "() => document.querySelector('#live-word').textContent === 'Live'"
 ROW = "#backend-rows tr[data-key='127.0.0.1:{}'] > :nth-child({})"
 SENT, DEFERRED = 8, 9
 SHOWN = 25  # transactions, at first
