@@ -19,6 +19,8 @@ GOOD = {
     "tcp:8025": "tcp:8025",
     "tcp:port=8025:interface=127.0.0.1": "tcp:port=8025:interface=127.0.0.1",
     "tcp6:8025:interface=\\:\\:1": "tcp6:8025:interface=\\:\\:1",
+    "tcp6:8025:100": "tcp6:8025:100",
+    "tcp:8025:127.0.0.1:100": "tcp:8025:127.0.0.1:100",
     "unix:/run/smtp.sock:mode=660": "unix:/run/smtp.sock:mode=660",
     "systemd:domain=INET:index=0": "systemd:domain=INET:index=0",
 }
@@ -26,6 +28,7 @@ BAD = (
     *("", "localhost:25", "127.0.0.1:65536", "127.0.0.1:x", "127.0.0.256:25", "::1", "::1:25"),
     *("[127.0.0.1]:25", "[::1", "[::1]25", "65536", "-1", "999999999999", "127.0.0.1:25:25"),
     *("tcp:", "tcp:x", "tcp:65536", "tcp:25:interface=::1", "tcp:25:interface=localhost"),
+    *("tcp:25:100", "tcp6:25:\\:\\:1"),
     *("tcp:25:port=25", "tcp:25:nosuch=1", "tcp6:25:interface=127.0.0.1", "unix:", "unix:a:mode=9"),
     *("systemd:index=0", "systemd:domain=INET", "systemd:domain=X:index=0", "ssl:465"),
 )

@@ -13,10 +13,10 @@ from twisted.internet.endpoints import quoteStringArgument
 
 FORMS = "HOST:PORT such as 127.0.0.1:25 or [::]:25, or an endpoint string such as tcp:25"
 PORT = "a port from 0 to 65535"
-# The parameters of each kind of endpoint, in the order in which they may stand without a name.
+# The parameters of each kind of endpoint, in Twisted's order: they may stand without a name in it.
 KINDS = {
     "tcp": ("port", "interface", "backlog"),
-    "tcp6": ("port", "interface", "backlog"),
+    "tcp6": ("port", "backlog", "interface"),
     "systemd": ("domain", "index", "name"),
     "unix": ("address", "mode", "backlog", "lockfile"),
 }

@@ -231,6 +231,12 @@ GUARDS = [
         "            service._raiseSynchronously = False\n"
         "            service.setServiceParent(self)",
     ),
+    Guard(
+        "tests.test_net_listening.WaitingTests.test_waiting",
+        "smtpforward/net/listening.py",
+        'f"{description}:backlog={BACKLOG}"',
+        "description",
+    ),
     _around(
         "test_wrong_settings_exit_with_78",
         SERVICE,
