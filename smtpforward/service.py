@@ -25,6 +25,7 @@ from smtpforward.gateway import QUIT_TIME, Gateway, spare_collector
 from smtpforward.hosting import Hosting
 from smtpforward.logs import LogText, TextLog
 from smtpforward.net.clock import make_monotonic
+from smtpforward.net.outbox import OUTBOX
 from smtpforward.net.polling import without_log_context
 from smtpforward.net.reactor import WriteThroughReactor
 from smtpforward.net.watching import Watcher
@@ -108,7 +109,7 @@ def makeService(options: Options) -> IService:
     else:
         spare_collector()
         service = Gateway(settings, own, places, reactor, succeeds=hosting.succeeds)
-    log = TextLog(format_event=_log_format(settings))
+    log = TextLog(format_event=_log_format(settings), rounds=OUTBOX)
     if options.parent is None or not options.parent.get("logger"):
         log.setServiceParent(service)
         # Before what listens, and says so.

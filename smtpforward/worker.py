@@ -15,6 +15,7 @@ from twisted.logger import globalLogBeginner
 from smtpforward import record
 from smtpforward.gateway import Gateway, spare_collector
 from smtpforward.net.clock import make_monotonic
+from smtpforward.net.outbox import OUTBOX
 from smtpforward.net.polling import without_log_context
 from smtpforward.net.reactor import WriteThroughReactor
 from smtpforward.workers.child import Worker
@@ -27,7 +28,7 @@ def main() -> int:
     """Run until the parent has had enough; the exit code."""
     from twisted.internet import reactor
 
-    log = RecordWriter()
+    log = RecordWriter(rounds=OUTBOX)
     globalLogBeginner.beginLoggingTo([log])
     make_monotonic(reactor)
     without_log_context(reactor)

@@ -29,7 +29,8 @@ from twisted.python.logfile import LogFile
 from twisted.scripts.twistd import _SomeApplicationRunner
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from smtpforward.logs import LogText, TextLog, is_noise
+from smtpforward.logs import Gathered, LogText, Rounds, TextLog, is_noise
+from smtpforward.net.outbox import Outbox
 
 
 def mail_event(line: str, when: float) -> LogEvent:
@@ -107,12 +108,29 @@ class TextTests(TestCase):
         self.assertEqual(stamps[0], stamps[3])
 
 
+class Writes(io.StringIO):
+    """Keeps what it is given as it is given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written: list[str] = []
+
+    def write(self, text: str) -> int:
+        """See io.TextIOBase."""
+        self.written.append(text)
+        return len(text)
+
+    def ends(self) -> list[list[str]]:
+        """By write, the last word of each line."""
+        return [[line.split()[-1] for line in text.splitlines()] for text in self.written]
+
+
 class ServiceTests(SynchronousTestCase):
     """Whose formatting is replaced, and which files are opened anew."""
 
-    def running(self, *observers: FileLogObserver) -> TextLog:
+    def running(self, *observers: FileLogObserver, rounds: Rounds | None = None) -> TextLog:
         """The service, started on a publisher with ``observers``."""
-        log = TextLog(LogPublisher(*observers))
+        log = TextLog(LogPublisher(*observers), rounds=rounds)
         log.startService()
         self.addCleanup(log.stopService)
         return log
@@ -121,8 +139,11 @@ class ServiceTests(SynchronousTestCase):
         """The observer that twistd makes is one of those."""
         kind: type[AppLogger] = _SomeApplicationRunner.loggerFactory
         observer = kind({"nodaemon": True, "logfile": ""})._getLogObserver()
-        self.running(observer)
-        self.assertIsInstance(observer.formatEvent, LogText)
+        log = self.running(observer)
+        self.assertIsInstance(observer.formatEvent, Gathered)
+        before = observer.formatEvent
+        log.privilegedStartService()
+        self.assertIs(observer.formatEvent, before)
 
     def test_others_are_left_alone(self) -> None:
         """An observer that writes something else goes on with it."""
@@ -140,6 +161,44 @@ class ServiceTests(SynchronousTestCase):
         log._publisher(event)
         textFileLogObserver(plain)(event)
         self.assertEqual(out.getvalue(), plain.getvalue())
+
+    def test_together(self) -> None:
+        """Lines of mail that come in a round of the reactor are written at its end, all at once."""
+        out, rounds = Writes(), Outbox()
+        log = self.running(textFileLogObserver(out), rounds=rounds)
+        log._publisher(mail_event("before", 1.0))
+        rounds.open = True
+        for line in ("one", "two"):
+            log._publisher(mail_event(line, 1.0))
+        self.assertEqual(out.ends(), [["before"]])
+        rounds.end()
+        rounds.open = True
+        log._publisher(mail_event("three", 1.0))
+        rounds.end()
+        self.assertEqual(out.ends(), [["before"], ["one", "two"], ["three"]])
+
+    def test_in_order(self) -> None:
+        """Anything else is written at once, and what has come before it stands before it."""
+        out, rounds = Writes(), Outbox()
+        log = self.running(textFileLogObserver(out), rounds=rounds)
+        rounds.open = True
+        log._publisher(mail_event("one", 1.0))
+        log._publisher({**mail_event("", 1.0), "log_format": "other", "mail_line": None})
+        log._publisher({"log_time": 1.0})
+        log._publisher(mail_event("two", 1.0))
+        self.assertEqual(out.ends(), [["one", "other"]])
+        rounds.end()
+        self.assertEqual(out.ends(), [["one", "other"], ["two"]])
+
+    def test_several(self) -> None:
+        """Each observer has all lines."""
+        rounds = Outbox()
+        files = [Writes(), Writes()]
+        log = self.running(*map(textFileLogObserver, files), rounds=rounds)
+        rounds.open = True
+        log._publisher(mail_event("one", 1.0))
+        rounds.end()
+        self.assertEqual([file.ends() for file in files], [[["one"]], [["one"]]])
 
     def test_reopen(self) -> None:
         """After the file has been moved, lines go to a new one of its name."""

@@ -446,6 +446,37 @@ class HeldTests(SynchronousTestCase):
             change(transport)
             self.assertEqual(transport.taken, [b"abc"], change)
 
+    def test_after_the_log(self) -> None:
+        """Whatever is sent, what was logged before is written first, and only once."""
+        for step in (
+            lambda transport: OUTBOX.end(),
+            lambda transport: transport.loseConnection(),
+            lambda transport: transport.write(b"d"),
+        ):
+            OUTBOX.open = True
+            transport = FakeTransport([100])
+            written: list[list[bytes]] = []
+            OUTBOX.write_later(lambda to=transport, done=written: done.append(list(to.taken)))
+            transport.write(b"abc")
+            self.assertEqual(written, [])
+            step(transport)
+            OUTBOX.end()
+            self.assertEqual((written, len(transport.taken)), ([[]], 1))
+
+    def test_log_alone(self) -> None:
+        """It is written where nothing is sent, too, and by all even when one cannot."""
+        written: list[int] = []
+        for number in (1, 2):
+
+            def write(number: int = number) -> None:
+                written.append(number)
+                raise OSError
+
+            OUTBOX.write_later(write)
+        OUTBOX.end()
+        self.assertEqual(written, [1, 2])
+        self.assertEqual(len(self.flushLoggedErrors(OSError)), 2)
+
     def test_gone(self) -> None:
         """For a connection that has gone meanwhile nothing is sent."""
         transport = FakeTransport([])

@@ -7,6 +7,7 @@ from twisted.logger import LogEvent, Logger, LogLevel, formatEvent, formatEventA
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
+from smtpforward.net.outbox import Outbox
 from smtpforward.workers.lines import STDERR, STDOUT, RecordReader, RecordWriter, record
 
 
@@ -128,6 +129,26 @@ class WriterTests(SynchronousTestCase):
         writer(self.event("x"))
         writer(self.event("y"))
         expected = b"info 1.000000 n - x\0info 1.000000 n - y\0"
+        self.assertEqual(os.read(self.read_end, 1000), expected)
+
+    def test_together(self) -> None:
+        """Records of mail are written at the end of a round, or before anything else that comes."""
+        self.addCleanup(os.close, self.read_end)
+        os.set_blocking(self.read_end, False)
+        rounds = Outbox()
+        writer = RecordWriter(self.write_end, rounds)
+        rounds.open = True
+        for line in ("a", "b"):
+            writer({"log_format": "{mail_line}", "mail_line": line, "log_time": 1.0})
+        self.assertRaises(BlockingIOError, os.read, self.read_end, 1)
+        rounds.end()
+        mail = b"info 1.000000 - - a\0info 1.000000 - - b\0"
+        self.assertEqual(os.read(self.read_end, 1000), mail)
+        rounds.open = True
+        writer({"log_format": "{mail_line}", "mail_line": "c", "log_time": 1.0})
+        writer(self.event("x"))
+        rounds.end()
+        expected = b"info 1.000000 - - c\0info 1.000000 n - x\0"
         self.assertEqual(os.read(self.read_end, 1000), expected)
 
     def test_nobody_reads(self) -> None:

@@ -4,9 +4,13 @@ Who is sent something wakes up. Sent one by one, with the work for a command bet
 falls asleep each time, and to wake it anew costs the sender more than what it sends. What has
 nothing left to send is closed then, too: no timer has to be set for that.
 
-Failure policy: what sending or closing raises is logged, and the others have their turn.
+What was logged meanwhile is written before anything is sent, all of it at once: an answer that has
+left this process has its line in the log.
+
+Failure policy: what writing, sending or closing raises is logged, and the others have their turn.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.protocol import connectionDone
@@ -21,12 +25,18 @@ class Outbox:
     """The transports that hold something back until the end of the round.
 
     :ivar open: whether a round's events are being served: only then is anything held back.
+    :ivar writes: what has been logged is written by these.
     """
 
     def __init__(self) -> None:
         self.open = False
+        self.writes: list[Callable[[], None]] = []
         self._waiting: list[Any] = []
         self._closing: list[Any] = []
+
+    def write_later(self, write: Callable[[], None]) -> None:
+        """``write``, which writes what has been logged, is called before anything is sent."""
+        self.writes.append(write)
 
     def add(self, transport: Any) -> None:
         """``transport`` has something that its ``flush`` sends."""
@@ -38,8 +48,19 @@ class Outbox:
         """``transport`` has been closed: it is lost as soon as nobody is using it any more."""
         self._closing.append(transport)
 
+    def write(self) -> None:
+        """Write what was logged."""
+        writes, self.writes = self.writes, []
+        for write in writes:
+            try:
+                write()
+            except Exception:
+                _log.failure("a fault while writing the log")
+
     def flush(self) -> None:
         """Send what waits."""
+        if self.writes:
+            self.write()
         waiting, self._waiting = self._waiting, []
         for transport in waiting:
             try:
@@ -50,7 +71,7 @@ class Outbox:
     def end(self) -> None:
         """The round is over: send what waits, and close what is to be closed."""
         self.open = False
-        if self._waiting:
+        if self._waiting or self.writes:
             self.flush()
         while self._closing:
             transport = self._closing.pop()

@@ -73,6 +73,8 @@ class WriteThrough:
         if not data:
             return
         self._held = b""
+        if OUTBOX.writes:
+            OUTBOX.write()
         # A pull producer is asked for more when Twisted's path has sent all.
         if self.connected and (self.producer is None or self.streamingProducer):
             try:

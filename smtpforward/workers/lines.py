@@ -3,7 +3,7 @@
 A record is level, time, namespace, system and text, parted by blanks, and ends with a NUL; so a
 text of several lines stays one event. The parent puts it into its own log as it stands. Where its
 log has another format than lines, a ``+`` behind the level says that facts come with the text: both
-as JSON. What a worker's libraries write to standard error comes line by line.
+as JSON. Those of mail that one round of the reactor brings are written together. What a worker's libraries write to standard error comes line by line.
 
 Failure policy: a worker whose parent has gone loses its lines, and nothing else.
 """
@@ -17,7 +17,7 @@ from twisted.logger import ILogObserver, LogEvent, Logger, LogLevel, globalLogPu
 from zope.interface import implementer
 
 from smtpforward.formats import facts_of, text_of
-from smtpforward.logs import is_noise
+from smtpforward.logs import Gathering, Rounds, is_noise
 from smtpforward.record import Facts
 
 STDOUT, STDERR = 1, 2
@@ -33,16 +33,23 @@ class RecordWriter:
     """Writes each event of this process as a record.
 
     :param descriptor: where to; it blocks when the reader is slow, as a file on a slow disk does.
+    :param rounds: of the reactor, where records of mail are to be written together.
     :ivar with_facts: whether what is known by name is written, too.
     """
 
-    def __init__(self, descriptor: int = STDOUT) -> None:
+    def __init__(self, descriptor: int = STDOUT, rounds: Rounds | None = None) -> None:
+        self._gathering: Gathering[bytes] = Gathering(rounds, self._write)
         self._descriptor = descriptor
         self.with_facts = False
 
     def __call__(self, event: LogEvent) -> None:
         """See ILogObserver."""
         data = record(event, self.with_facts)
+        if data and not self._gathering.keeps(event, data):
+            self._write(data)
+
+    def _write(self, last: bytes = b"") -> None:
+        data = b"".join([*self._gathering.taken(), last])
         try:
             while data:
                 data = data[os.write(self._descriptor, data) :]

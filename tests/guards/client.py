@@ -402,6 +402,12 @@ GUARDS = [
         "if self.connected:",
     ),
     Guard(
+        "tests.test_net_writethrough.HeldTests.test_after_the_log",
+        "smtpforward/net/writethrough.py",
+        "        if OUTBOX.writes:\n            OUTBOX.write()\n",
+        "",
+    ),
+    Guard(
         "tests.test_net_accepting.AcceptTests.test_out_of_descriptors",
         "smtpforward/net/accepting.py",
         "            tcp.Port.doRead(self)\n",

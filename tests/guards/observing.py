@@ -12,6 +12,12 @@ TARGET = "smtpforward/client/target.py"
 
 GUARDS = [
     Guard(
+        "tests.test_logs.ServiceTests.test_in_order",
+        "smtpforward/logs.py",
+        "[*self._gathering.taken(), text]",
+        "[text]",
+    ),
+    Guard(
         "tests.test_formats.PostfixTests.test_no_forged_lines",
         POSTFIX,
         "{mark}{printable(said)}",
