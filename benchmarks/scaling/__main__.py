@@ -10,6 +10,7 @@ from benchmarks.common.bench import Bench, arguments, run
 from benchmarks.forward.workloads import Amounts
 from benchmarks.scaling import loads, sections
 from benchmarks.scaling.memory import memory
+from benchmarks.scaling.workers import workers
 
 PARTS: dict[str, Callable[[Bench, Amounts], Awaitable[None]]] = {
     "pool": loads.pool,
@@ -17,6 +18,7 @@ PARTS: dict[str, Callable[[Bench, Amounts], Awaitable[None]]] = {
     "recipients": loads.recipients,
     "idle": loads.idle,
     "reload": sections.reload,
+    "workers": workers,
     "memory": memory,
 }
 PROGRAMS = ("Postfix",)

@@ -16,8 +16,11 @@ from benchmarks.forward.systems import TLS, Candidate, Kind, Setup, System, star
 from benchmarks.forward.workloads import Amounts, Workload
 from tests.peers.gateway import Gateway
 from tests.peers.sink import SmtpSink
+from tests.peers.wait import until
 
 TIME, CPU = "time", "CPU"
+TAKES_MAIL = " forwards to "
+WITHIN = 120.0
 
 
 @asynccontextmanager
@@ -45,6 +48,15 @@ async def gateway(
         candidate = Candidate(OURS, Kind.OURS, begin)
         system = await start(own, candidate, TLS.NONE, Path(), new_sink)
         yield own, system, made[0]
+
+
+async def all_take_mail(process: Gateway, processes: int) -> None:
+    """Workers that still start answer late."""
+    await until(
+        lambda: process.output().count(TAKES_MAIL) >= processes,
+        lambda: f"{TAKES_MAIL}: {process.output()[-2000:]}",
+        WITHIN,
+    )
 
 
 class Curve:

@@ -11,7 +11,7 @@ from benchmarks.common.report import Table
 from benchmarks.forward.results import percentile
 from benchmarks.forward.systems import System
 from benchmarks.forward.workloads import CLIENT, MIB, Amounts, Workload, told
-from benchmarks.scaling.curve import Curve, gateway
+from benchmarks.scaling.curve import WITHIN, Curve, all_take_mail, gateway
 from tests.peers.gateway import Gateway, environment
 from tests.peers.process import Process
 from tests.peers.wait import until
@@ -19,8 +19,6 @@ from tests.peers.wait import until
 SECTIONS = (1, 10, 100, 1000, 10_000, 100_000)
 MANY = 100_000
 READ_AGAIN = "the settings were read again"
-TAKES_MAIL = " forwards to "
-WITHIN = 120.0
 QUIET = 3.0  # seconds of the same without a reload
 NODES = (0, 2)
 DOMAIN = "d{number}.example.com"
@@ -63,7 +61,7 @@ async def reload(bench: Bench, amounts: Amounts, number: int = MANY) -> None:
         for nodes in NODES:
             async with gateway(bench, directory(number), nodes) as (own, system, process):
                 bench.say(f"reload of {number} sections, nodes={nodes}")
-                await _all_take_mail(process, max(1, nodes))
+                await all_take_mail(process, max(1, nodes))
                 began = monotonic()
                 quiet = await _watched(own, system, None)
                 _note(table, f"nodes={nodes}, without", quiet, monotonic() - began)
@@ -90,15 +88,6 @@ async def _watched(bench: Bench, system: System, reloaded: Gateway | None, nodes
         await _reload(reloaded, max(1, nodes))
     await client.terminate()
     return told(client.stdout)
-
-
-async def _all_take_mail(process: Gateway, processes: int) -> None:
-    """Workers that still start answer late."""
-    await until(
-        lambda: process.output().count(TAKES_MAIL) >= processes,
-        lambda: f"{TAKES_MAIL}: {process.output()[-2000:]}",
-        WITHIN,
-    )
 
 
 async def _reload(process: Gateway, processes: int) -> None:

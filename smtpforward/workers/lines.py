@@ -3,7 +3,8 @@
 A record is level, time, namespace, system and text, parted by blanks, and ends with a NUL; so a
 text of several lines stays one event. The parent puts it into its own log as it stands. Where its
 log has another format than lines, a ``+`` behind the level says that facts come with the text: both
-as JSON. Those of mail that one round of the reactor brings are written together. What a worker's libraries write to standard error comes line by line.
+as JSON. Records of mail that one round of the reactor brings are written together. What a worker's
+libraries write to standard error comes line by line.
 
 Failure policy: a worker whose parent has gone loses its lines, and nothing else.
 """

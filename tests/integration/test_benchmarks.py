@@ -23,7 +23,7 @@ from benchmarks.forward.peers import CANDIDATES, OURS, STRAIGHT, certificate_in
 from benchmarks.forward.results import CPU, IDLE, MEDIAN, MEMORY, RATE, SLOWEST
 from benchmarks.forward.systems import Kind, System
 from benchmarks.forward.workloads import Amounts, FaultError, Workload, workloads
-from benchmarks.scaling import loads, sections
+from benchmarks.scaling import loads, sections, workers
 from benchmarks.scaling.memory import memory
 from tests.peers.case import PeerTestCase
 from tests.peers.process import Process
@@ -220,6 +220,16 @@ class ScalingTests(BenchTestCase):
         [curve, again] = self.bench.report.tables
         both = [f"nodes={nodes}, {how}" for nodes in (0, 2) for how in ("without", "with")]
         self.assertEqual((list(curve.rows), list(again.rows)), (["1", "10"], both))
+
+    async def test_workers(self) -> None:
+        """One process and two workers."""
+        self.patch(workers, "LOADS", (workers.LOADS[0], workers.LOADS[-1]))
+        await workers.workers(self.bench, TINY)
+        [table] = self.bench.report.tables
+        ways = {workers.ONE, workers.SAME, workers.EACH}
+        more = {f"{way}: more" for way in ways - {workers.ONE}}
+        self.assertEqual(set(table.columns), ways | more)
+        self.assertEqual(list(table.rows), ["small", "tls-in"])
 
     async def test_memory(self) -> None:
         """Large ones, few small ones, and more of them."""
