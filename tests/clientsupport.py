@@ -283,6 +283,7 @@ class FakeConnection:
     def __init__(self, name: str, born: float) -> None:
         self.name = name
         self.owner: Any = None
+        self.spare = False
         self.born = born
         self.worn = False
         self.did: list[str] = []

@@ -302,8 +302,8 @@ class WaitingTests(PoolCase):
         self.gone(one)
         self.assert_counts(connecting=1, busy=2, waiting=1)
         self.pool.idle(three)
-        self.assertIs(self.successResultOf(third), three)
-        self.assertIs(self.jobs.openings[-1].succeed(), self.successResultOf(second))
+        self.assertIs(self.successResultOf(second), three)
+        self.assertIs(self.jobs.openings[-1].succeed(), self.successResultOf(third))
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_time(self) -> None:
@@ -457,12 +457,15 @@ class AtOnceTests(PoolCase):
         self.assertEqual(len({self.successResultOf(each) for each in acquired}), 4)
 
     def test_what_becomes_idle(self) -> None:
-        """A job that waits for its turn to connect takes what becomes idle instead."""
+        """Jobs take it in order, whether they connect or wait for their turn to."""
         [connection] = self.busy()
-        acquired = [self.acquire() for _ in range(3)]
-        self.assert_counts(busy=1, connecting=2, waiting=1)
-        self.pool.idle(connection)
-        self.assertIs(self.successResultOf(acquired[2]), connection)
+        acquired = [self.acquire() for _ in range(4)]
+        self.assert_counts(busy=1, connecting=2, waiting=2)
+        for job in acquired:
+            self.assertNoResult(job)
+            self.pool.idle(connection)
+            self.assertIs(self.successResultOf(job), connection)
+        self.assert_counts(busy=1, connecting=2)
         self.assertEqual(len(self.jobs.openings), 3)
 
     def test_idle_ones_stay(self) -> None:
@@ -492,6 +495,84 @@ class AtOnceTests(PoolCase):
         third = self.acquire()
         self.clock.advance(make_job().next_hop.timeouts.connect)
         self.assertIsInstance(self.why(third), PoolExhausted)
+
+
+class SpareTests(PoolCase):
+    """Connections that open after their jobs have taken others."""
+
+    bounds = PoolBounds(max_connections=4, max_connecting=2)
+
+    def served(self, jobs: int = 1) -> Opening:
+        """One busy connection; ``jobs`` that took it one after the other, and the first's own."""
+        [self.connection] = self.busy()
+        for _ in range(jobs):
+            acquired = self.acquire()
+            self.pool.idle(self.connection)
+            self.assertIs(self.successResultOf(acquired), self.connection)
+        return self.jobs.openings[1]
+
+    def test_lies_idle(self) -> None:
+        """It is the next job's, and may have lain idle."""
+        spare = self.served().succeed()
+        self.assert_counts(busy=1, idle=1)
+        self.assertEqual((spare.spare, self.connection.spare), (True, False))
+        self.assertIs(self.successResultOf(self.acquire()), spare)
+        self.pool.idle(spare)
+        self.clock.advance(30.0)
+        self.assertEqual(spare.did, ["quit"])
+
+    def test_is_waited_for(self) -> None:
+        """A job that waits has it at once."""
+        opening = self.served(2)
+        waiting = self.acquire()
+        self.assert_counts(busy=1, connecting=2, waiting=1)
+        spare = opening.succeed()
+        self.assertIs(self.successResultOf(waiting), spare)
+
+    def test_never_answered(self) -> None:
+        """It fails nobody, and jobs go on with what there is meanwhile."""
+        opening = self.served(5)
+        self.assert_counts(busy=1, connecting=2)
+        opening.fail()
+        self.assert_counts(busy=1, connecting=1)
+        self.pool.idle(self.connection)
+        self.assert_counts(idle=1, connecting=1)
+
+    def test_full(self) -> None:
+        """It may say as well that the server is full."""
+        self.served().fail(full=True)
+        self.assert_counts(busy=1)
+        self.acquire()
+        self.assert_counts(busy=1, waiting=1)
+
+    def test_unforeseen(self) -> None:
+        """Any other fault is logged."""
+        self.served().result.errback(ZeroDivisionError())
+        self.assert_counts(busy=1)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+    def test_not_for_a_fresh_one(self) -> None:
+        """A job that wants a connection of its own waits for that."""
+        [connection] = self.busy()
+        fresh = self.acquire(fresh=True)
+        self.pool.idle(connection)
+        self.assertNoResult(fresh)
+        self.assert_counts(idle=1, connecting=1)
+
+    def test_winding_down(self) -> None:
+        """Where nothing is to lie idle it closes."""
+        opening = self.served()
+        self.pool.wind_down()
+        self.assertEqual(opening.succeed().did, ["quit"])
+
+    def test_end(self) -> None:
+        """At the end it closes, and an attempt that goes on is given up."""
+        self.served(2)
+        self.pool.end()
+        self.assertEqual(self.jobs.openings[1].succeed().did, ["abort"])
+        self.pool.abort()
+        self.assertTrue(self.jobs.openings[2].cancelled)
+        self.assert_counts(closing=2)
 
 
 class FullServerTests(PoolCase):
@@ -538,19 +619,6 @@ class FullServerTests(PoolCase):
         self.pool.idle(first)
         self.jobs.openings[-1].fail(full=True)
         self.assertIs(self.successResultOf(acquired), first)
-
-    def test_idle_one_is_worn(self) -> None:
-        """Unless it is worn: then its slot is waited for."""
-        [first] = self.busy()
-        acquired = self.acquire()
-        self.pool.idle(first)
-        first.worn = True
-        self.jobs.openings[-1].fail(full=True)
-        self.assertEqual(first.did, ["quit"])
-        self.assert_counts(closing=1, waiting=1)
-        self.gone(first)
-        self.jobs.openings[-1].succeed()
-        self.successResultOf(acquired)
 
     def test_slot_is_replaced(self) -> None:
         """One that goes may be replaced: there was room for so many."""
@@ -932,7 +1000,10 @@ class PoolMachine(RuleBasedStateMachine):
         """An attempt ends."""
         opening = data.draw(st.sampled_from(self.openings))
         if how == "ready":
-            opening.succeed()
+            connection = opening.succeed()
+            if connection not in self.living:
+                assert connection.spare
+                self.living.append(connection)
             return
         if how == "full":
             self.full_until = self.jobs.clock.seconds() + FULL_FOR
@@ -1037,7 +1108,11 @@ class PoolMachine(RuleBasedStateMachine):
         """A job has its one result, or it is waiting or connecting."""
         for number in [n for n in self.pending if self.results[n]]:
             del self.pending[number]
-        assert len(self.pending) == len(self.pool._waiting) + len(self.pool._connecting)
+        still = [waiter for waiter in self.pool._connecting if not waiter.served]
+        assert len(self.pending) == len(self.pool._waiting) + len(still)
+        # Who would take any connection has one as soon as there is one.
+        assert set(self.pool._hopeful) == {waiter for waiter in still if not waiter.fresh}
+        assert not (self.pool._hopeful and self.pool._idle)
 
     @invariant()
     def nothing_left_when_empty(self) -> None:

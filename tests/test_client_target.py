@@ -336,7 +336,8 @@ class NewRoutesTests(TargetCase):
         self.target.wind_down()
         self.target.rebound(PoolBounds(max_connections=3))
         # What is free at the end is not kept, whatever the bounds are.
-        self.assertEqual(self.answer(self.greet()), b"QUIT\r\n")
+        wire = self.greet()
+        self.assertEqual(self.answer(wire, self.answer(wire)), b"QUIT\r\n")
 
     def test_resting(self) -> None:
         """A server of no route does not rest."""
@@ -666,6 +667,20 @@ class StaleTests(TargetCase):
         wire.lose(ConnectionLost())
         self.refuse(Refused())
         self.assertEqual(self.events(delivery), [Event.UNREACHABLE])
+
+    def test_spare(self) -> None:
+        """So is one that nobody has used: its job took another, and it has lain idle since."""
+        self.deliver()
+        wire = self.greet()
+        second = self.deliver()
+        self.answer(wire, self.answer(wire))
+        self.assertEqual(self.events(second), [Event.ACCEPTED])
+        spare = self.greet(1)
+        self.assertEqual(self.counts(), [{"idle": 2}])
+        third = self.deliver()
+        spare.lose(ConnectionLost())
+        self.answer(self.greet())
+        self.assertEqual(self.events(third), [Event.ACCEPTED])
 
     def test_first_use(self) -> None:
         """A connection that was never used before is not stale."""

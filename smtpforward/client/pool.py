@@ -6,8 +6,11 @@ The pool knows slots, waiters and time; it does not know SMTP. Its rules:
   may change at any time; each connection in one state;
 - waiters exist only while no slot is free, or as many connect as may at once; they are served in
   order, and wait for a bounded time;
-- a connect that fails fails its own job and is not tried again; only where it says that the server
-  is full, and others live, the job waits like one at the bound and the pool stays as it is;
+- a job whose own connection still opens takes another that becomes free before: a server may leave
+  connections unanswered while it has as many as it serves. What opens then is for the next job;
+- a connect that fails fails its own job, if that still waits, and is not tried again; only where it
+  says that the server is full, and others live, the job waits like one at the bound and the pool
+  stays as it is;
 - what lies idle too long, or is too old, is closed when that time comes, not at the next traffic;
 - bounds may change at any time: a connection beyond them ends with its transaction.
 """
@@ -60,6 +63,8 @@ class Pool(Generic[C]):
         self._clock = clock
         self._emptied = emptied
         self._connecting: set[Waiter[C]] = set()
+        # Those of them whose jobs would take another connection, in order.
+        self._hopeful: dict[Waiter[C], None] = {}
         self._busy: set[C] = set()
         self._closing: set[C] = set()
         self._idle: IdleConnections[C] = IdleConnections()
@@ -100,7 +105,7 @@ class Pool(Generic[C]):
 
     @property
     def outstanding(self) -> int:
-        """How many jobs it has."""
+        """How many jobs it has; a connection that opens counts like one."""
         return len(self._busy) + len(self._connecting) + len(self._waiting)
 
     @property
@@ -178,13 +183,15 @@ class Pool(Generic[C]):
 
     def _open(self, waiter: Waiter[C]) -> None:
         self._connecting.add(waiter)
+        if not waiter.fresh:
+            self._hopeful[waiter] = None
         waiter.opening = self._connect(waiter.request)
         waiter.opening.addCallbacks(
             self._opened, self._not_opened, callbackArgs=(waiter,), errbackArgs=(waiter,)
         )
 
     def _opened(self, connection: C, waiter: Waiter[C]) -> None:
-        self._connecting.discard(waiter)
+        self._no_longer_connecting(waiter)
         waiter.opening = None
         connection.owner = self
         self._busy.add(connection)
@@ -193,14 +200,22 @@ class Pool(Generic[C]):
             self._outdated.add(connection)
         if self._life is Life.ENDING:
             connection.abort()
-            waiter.result.errback(self._shutting_down())
+            if not waiter.served:
+                waiter.result.errback(self._shutting_down())
+        elif waiter.served:
+            connection.spare = True
+            self.idle(connection)
         else:
             waiter.result.callback(connection)
         if self._waiting:
             self._serve()
 
-    def _not_opened(self, failure: Failure, waiter: Waiter[C]) -> None:
+    def _no_longer_connecting(self, waiter: Waiter[C]) -> None:
         self._connecting.discard(waiter)
+        self._hopeful.pop(waiter, None)
+
+    def _not_opened(self, failure: Failure, waiter: Waiter[C]) -> None:
+        self._no_longer_connecting(waiter)
         self._outdated.discard(waiter)
         abandoned = waiter.opening is None
         waiter.opening = None
@@ -209,22 +224,19 @@ class Pool(Generic[C]):
             pass  # Who abandoned it tells the job.
         elif not isinstance(error, ConnectFailed):
             self.log.failure("{pool}: connecting failed", failure, pool=self)
-            waiter.result.errback(ConnectFailed(Event.FAULT, failure.getErrorMessage()))
+            if not waiter.served:
+                waiter.result.errback(ConnectFailed(Event.FAULT, failure.getErrorMessage()))
         elif error.full and (self._busy or self._idle):
             self._lower_ceiling()
-            self._wait_instead(waiter)
+            if not waiter.served:
+                # Nothing lies idle that it would take: it would have it by now.
+                self._enqueue(waiter)
+        elif waiter.served:
+            self.log.info("{pool}: one more connection: {why}", pool=self, why=error.detail)
         else:
             waiter.result.errback(error)
         self._serve()
         self._forget_if_empty()
-
-    def _wait_instead(self, waiter: Waiter[C]) -> None:
-        """The server takes no more connections: the job waits for one of those that live."""
-        connection = None if waiter.fresh else self.take()
-        if connection is not None:
-            waiter.result.callback(connection)
-        else:
-            self._enqueue(waiter)
 
     def _lower_ceiling(self) -> None:
         self._ceiling = max(1, len(self._busy) + len(self._idle))
@@ -286,6 +298,12 @@ class Pool(Generic[C]):
         now = self._clock.seconds()
         if self._has_served_its_time(connection, now):
             self._retire(connection)
+            return
+        if self._hopeful:
+            waiter = next(iter(self._hopeful))
+            del self._hopeful[waiter]
+            self._busy.add(connection)
+            waiter.result.callback(connection)
             return
         before = self._fresh_ones_first() if self._waiting else 0
         if before and before >= self._room_to_come:
@@ -415,7 +433,8 @@ class Pool(Generic[C]):
         self.end()
         for waiter in list(self._connecting):
             waiter.abandon()
-            waiter.result.errback(self._shutting_down())
+            if not waiter.served:
+                waiter.result.errback(self._shutting_down())
         for connection in [*self._busy, *self._closing]:
             connection.abort()
 

@@ -49,6 +49,7 @@ class BackendSession(Opening):
     """One connection to a backend.
 
     :ivar messages: how many transactions it has begun.
+    :ivar spare: whether it was opened for a job that took another one, and so may have lain idle.
     """
 
     def prepare(
@@ -67,6 +68,7 @@ class BackendSession(Opening):
         self.prepare_opening(name, own_name, timeouts, deadline, clock, security)
         self.messages = 0
         self.owner: Owner | None = None
+        self.spare = False
         self._born = clock.seconds()
         self._refusals = 0
         self._exchange: Exchange | None = None

@@ -371,7 +371,7 @@ class HandOver:
 
     def _send(self, session: BackendSession) -> None:
         self._session = session
-        self._reused = session.messages > 0
+        self._reused = session.messages > 0 or session.spare
         self._ready = self._clock.seconds()
         try:
             session.send(self._job, self._sent)

@@ -11,9 +11,13 @@ from smtpforward.job import PoolBounds
 
 
 class Connection(Protocol):
-    """What the pool asks of a connection."""
+    """What the pool asks of a connection.
+
+    :ivar spare: whether it was opened for a job that took another one.
+    """
 
     owner: Any
+    spare: bool
 
     def is_worn(self, bounds: PoolBounds, now: float) -> bool:
         """Whether it should take no further message."""
@@ -83,6 +87,11 @@ class Waiter(Generic[C]):
         self.timer: IDelayedCall | None = None
         self.opening: Deferred[C] | None = None
         self._forget = forget
+
+    @property
+    def served(self) -> bool:
+        """Whether the job has a connection, or has been told that it gets none."""
+        return self.result.called
 
     def _give_up(self, result: "Deferred[C]") -> None:
         if self.opening is not None:

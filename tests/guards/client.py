@@ -57,6 +57,18 @@ STUFFING_WITH_CR = """        yield piece.replace(b"\\n", b"\\r\\n").replace(b"\
 """
 
 GUARDS = [
+    Guard(
+        "tests.test_client_pool.SpareTests.test_never_answered",
+        POOL,
+        "if self._hopeful:",
+        "if False:",
+    ),
+    Guard(
+        "tests.test_client_target.StaleTests.test_spare",
+        TARGET,
+        "session.messages > 0 or session.spare",
+        "session.messages > 0",
+    ),
     _chunk(
         "test_never_with_the_envelope",
         EXCHANGE,

@@ -17,11 +17,18 @@ class LoadTests(PeerTestCase):
 
     timeout = 240
 
-    async def load(self, *options: str, max_connections: int) -> ConnectionCount:
-        """Send the messages, see that all of them arrived; the connections that it took."""
-        sink = await self.sink()
+    async def load(
+        self, *options: str, max_connections: int, served: int = 1000
+    ) -> ConnectionCount:
+        """Send the messages, see that all of them arrived; the connections that it took.
+
+        :param served: connections that the sink serves at once; it does not answer more.
+        """
+        sink = await self.sink("-m", str(served))
         relay = self.relay(sink.port)
-        gateway = await self.gateway(relay.port, max_connections=max_connections)
+        # Longer than a test may take: what is left without an answer is never given up.
+        keys = {"max_connections": max_connections, "connect_timeout": 1000}
+        gateway = await self.gateway(relay.port, None, **keys)
         size = ["-s", str(SESSIONS), "-m", str(MESSAGES), "-l", "4096"]
         done = await smtp_source(gateway.port, *size, *options, timeout=180)
         self.assertEqual(0, done.exit_code, done.output + gateway.output()[-4000:])
@@ -39,6 +46,10 @@ class LoadTests(PeerTestCase):
         """Two connections carry it all, and there is never a third."""
         connections = await self.load(max_connections=2)
         self.assertLessEqual(connections.most, 2)
+
+    async def test_a_backend_that_serves_two(self) -> None:
+        """Nobody waits for a connection that it leaves unanswered while others come free."""
+        await self.load(max_connections=50, served=2)
 
     async def test_many_messages_in_a_session(self) -> None:
         """Clients that keep their sessions are served the same."""
