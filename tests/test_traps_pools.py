@@ -233,8 +233,7 @@ class OtherPoolTraps(PoolTraps):
     def test_one_after_the_first_wave(self) -> None:
         """slimta: after a wave of five, the next five are five at once, on the same connections."""
         deliveries = self.jobs(5)
-        for index in range(5):
-            wire = self.greet(index)
+        for wire in [self.greet(index) for index in range(5)]:
             wire.sent()
             self.take(wire)
         self.assertEqual(self.events(*deliveries), [Event.ACCEPTED] * 5)

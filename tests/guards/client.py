@@ -344,8 +344,8 @@ GUARDS = [
     _pool(
         "OtherPoolTraps.test_cancelled_while_connecting",
         POOL,
-        "        self._connecting.discard(waiter)\n        self._outdated.discard(waiter)\n",
-        "        self._outdated.discard(waiter)\n",
+        "        self._connecting.discard(waiter)\n",
+        "",
     ),
     _pool(
         "OtherPoolTraps.test_one_after_the_other",
