@@ -620,6 +620,20 @@ class FullServerTests(PoolCase):
         self.jobs.openings[-1].fail(full=True)
         self.assertIs(self.successResultOf(acquired), first)
 
+    def test_idle_one_is_worn(self) -> None:
+        """One that has served its time is not taken: the job waits for the next."""
+        first, second = self.busy(2)
+        acquired = self.acquire()
+        first.worn = True
+        self.pool.idle(first)
+        self.assertEqual(first.did, ["quit"])
+        self.jobs.openings[-1].fail(full=True)
+        self.assert_counts(busy=1, closing=1, waiting=1)
+        self.gone(first)
+        self.assertNoResult(acquired)
+        self.pool.idle(second)
+        self.assertIs(self.successResultOf(acquired), second)
+
     def test_slot_is_replaced(self) -> None:
         """One that goes may be replaced: there was room for so many."""
         self.full()
