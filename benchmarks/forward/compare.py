@@ -8,7 +8,7 @@ from benchmarks.common.bench import Bench
 from benchmarks.common.idlers import Idlers
 from benchmarks.common.sinks import Sink, StartTLSSink
 from benchmarks.forward.results import Results
-from benchmarks.forward.runs import once, probed
+from benchmarks.forward.runs import once, probed, warmed_up
 from benchmarks.forward.systems import TLS, Candidate, System, start
 from benchmarks.forward.workloads import Amounts, FaultError, Workload
 from tests.peers.sink import SmtpSink
@@ -73,8 +73,7 @@ class Comparison:
 
     async def _warmed_up(self, bench: Bench, system: System, workload: Workload) -> int:
         """How many mails a run has, by what the first ones took."""
-        first = min(workload.warm_up, self._amounts.messages or workload.warm_up)
-        run = await once(system, workload, max(first, workload.sessions))
+        messages = await warmed_up(system, workload, self._amounts)
         if workload.idle:
             before = system.group.memory
             await bench.keep(Idlers(bench.folder(), system.port, workload.idle)).ready()
@@ -82,7 +81,7 @@ class Comparison:
             if before:
                 each = (system.group.memory - before) / workload.idle
                 self.results.note_idle(workload, system.name, each)
-        return self._amounts.of(workload, run.messages / run.seconds)
+        return messages
 
     async def _once(self, system: System, workload: Workload, messages: int) -> None:
         with self._excused(workload, system.name):

@@ -15,7 +15,15 @@ from benchmarks.common.bench import Bench
 from benchmarks.common.client import Told
 from benchmarks.common.measuring import pause, reached
 from benchmarks.forward.systems import System
-from benchmarks.forward.workloads import CLIENT, MIB, WITHIN, FaultError, Workload, told
+from benchmarks.forward.workloads import (
+    CLIENT,
+    MIB,
+    WITHIN,
+    Amounts,
+    FaultError,
+    Workload,
+    told,
+)
 from tests.peers.gateway import environment
 from tests.peers.process import Process
 
@@ -70,6 +78,16 @@ async def once(system: System, workload: Workload, messages: int) -> Run:
     cpu = await system.group.rested() - before
     _counted(system, wanted)
     return Run(messages, ended - began, cpu, what)
+
+
+async def warmed_up(system: System, workload: Workload, amounts: Amounts) -> int:
+    """How many mails a run has, by what the first ones took.
+
+    :raise FaultError: as :func:`once` does.
+    """
+    first = min(workload.warm_up, amounts.messages or workload.warm_up)
+    run = await once(system, workload, max(first, workload.sessions))
+    return amounts.of(workload, run.messages / run.seconds)
 
 
 async def probed(bench: Bench, system: System, workload: Workload, messages: int) -> Probed:

@@ -11,7 +11,7 @@ from benchmarks.common import plots
 from benchmarks.common.bench import Bench
 from benchmarks.common.sinks import Sink
 from benchmarks.forward.peers import OURS, gateway_with
-from benchmarks.forward.runs import Run, once
+from benchmarks.forward.runs import Run, once, warmed_up
 from benchmarks.forward.systems import TLS, Candidate, Kind, Setup, System, start
 from benchmarks.forward.workloads import Amounts, Workload
 from tests.peers.gateway import Gateway
@@ -78,9 +78,7 @@ class Curve:
         :param mark: beside the columns, where there are several loads.
         """
         self._bench.say(f"{self._name} {value} {mark}")
-        first = min(workload.warm_up, self._amounts.messages or workload.warm_up)
-        run = await once(system, workload, max(first, workload.sessions))
-        messages = self._amounts.of(workload, run.messages / run.seconds)
+        messages = await warmed_up(system, workload, self._amounts)
         for _ in range(self._amounts.repeat):
             self._note(value, mark, await once(system, workload, messages))
 

@@ -1,14 +1,13 @@
 """What a mail costs two workers and one process: with the same sessions, and with as many each."""
 
 from contextlib import AsyncExitStack
-from pathlib import Path
 
 from attrs import evolve, frozen
 
 from benchmarks.common.bench import Bench
 from benchmarks.common.report import Table
 from benchmarks.forward.peers import certificate_in
-from benchmarks.forward.runs import once
+from benchmarks.forward.runs import once, warmed_up
 from benchmarks.forward.systems import TLS, System
 from benchmarks.forward.workloads import MIB, Amounts, Workload
 from benchmarks.scaling.curve import all_take_mail, gateway
@@ -61,21 +60,18 @@ def _doubled(load: Workload) -> Workload:
 async def _ways(
     bench: Bench, stack: AsyncExitStack, load: Workload, amounts: Amounts
 ) -> list[_Way]:
-    files = _files(certificate_in(bench.folder())) if load.tls is TLS.SENDERS else {}
+    files = {}
+    if load.tls is TLS.SENDERS:
+        pem = certificate_in(bench.folder())
+        files["tls.ini"] = f"key={pem}\ncert={pem}\n"
     found = []
     for nodes, columns in ((0, {ONE: load}), (WORKERS, {SAME: load, EACH: _doubled(load)})):
         _, system, process = await stack.enter_async_context(gateway(bench, files, nodes))
         await all_take_mail(process, max(1, nodes))
         for column, brought in columns.items():
-            first = min(load.warm_up, amounts.messages or load.warm_up)
-            run = await once(system, brought, max(first, brought.sessions))
-            messages = amounts.of(brought, run.messages / run.seconds)
+            messages = await warmed_up(system, brought, amounts)
             found.append(_Way(column, system, brought, messages))
     return found
-
-
-def _files(pem: Path) -> dict[str, str]:
-    return {"tls.ini": f"key={pem}\ncert={pem}\n"}
 
 
 def _compare(table: Table, row: str) -> None:
