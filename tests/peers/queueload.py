@@ -109,6 +109,11 @@ class QueueLoad(Load):
             self._over.wait(A_MOMENT)
         return True
 
+    def served_since(self, moment: float) -> set[int]:
+        """The ports of the gateways that answered 250 to what was begun after ``moment``."""
+        answered = list(self.log.values())
+        return {each.port for each in answered if each.code == 250 and each.begun > moment}
+
     def expected(self) -> set[str]:
         """The recipients of what was answered 250."""
         return {each for number in self.taken() for each in Mailing(number).recipients}
