@@ -10,7 +10,8 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from smtpforward.client.errors import ConnectFailed, PoolExhausted
-from smtpforward.client.pool import FULL_FOR, SPARED_FOR, Pool
+from smtpforward.client.limit import FULL_FOR
+from smtpforward.client.pool import SPARED_FOR, Pool
 from smtpforward.job import Event, Job, PoolBounds, Timeouts
 from tests.clientsupport import FakeConnection, Opening, make_job, run_machine
 

@@ -496,7 +496,7 @@ class SharesMachine(RuleBasedStateMachine):
         for number, worker in self.gateway.workers.items() if hasattr(self, "gateway") else ():
             held = worker.share.held if worker.share else 0
             assert worker.size <= held <= self.gateway.book.held(SERVER).get(number, 0)
-            assert all(pool._limit <= held for pool in worker.pools)
+            assert all(pool._limit.now <= held for pool in worker.pools)
 
     @invariant()
     def nobody_waits_for_a_free_slot(self) -> None:
@@ -526,7 +526,7 @@ class SharesMachine(RuleBasedStateMachine):
         """No server is full any more: a job that waits for that is not served before."""
         for worker in self.gateway.workers.values():
             for pool in worker.pools:
-                pool._lift_ceiling()
+                pool._limit.lift()
 
 
 class AnyInterleavingTests(SynchronousTestCase):

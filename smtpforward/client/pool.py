@@ -27,12 +27,12 @@ from twisted.python.failure import Failure
 
 from smtpforward.client.errors import ConnectFailed, PoolExhausted
 from smtpforward.client.idle import IdleConnections
+from smtpforward.client.limit import Limit
 from smtpforward.client.slots import OwnSlots, Slots
 from smtpforward.client.waiters import C, Life, Request, Waiter
 from smtpforward.job import Event, PoolBounds
 from smtpforward.net.clock import Clock, Watch
 
-FULL_FOR = 60.0
 # How long a connection lies idle while others wait for its slot: the next job may be on its way,
 # and to close and open costs more than to wait so long.
 SPARED_FOR = 0.02
@@ -73,17 +73,12 @@ class Pool(Generic[C]):
         self._waiting: deque[Waiter[C]] = deque()
         self._numbers = itertools.count()
         self._expiry = Watch(clock, self._expire)
-        self._slots: Slots = slots or OwnSlots(bounds.max_connections)
-        self._slots.changed = self._resized
-        # Where the server has said that it takes no more; and the lesser of both bounds.
-        self._ceiling: int | None = None
-        self._limit = self._slots.limit
-        self._ceiling_ends = Watch(clock, self._lift_ceiling)
+        slots = slots or OwnSlots(bounds.max_connections)
+        self._limit = Limit(slots, clock, self._serve, self._resized)
         self._serving = False
         self._life = Life.OPEN
-        # Whether nobody else waits for slots; whether there may be too many connections.
-        self._plenty = not self._slots.scarce
-        self._too_many = False
+        # Whether nobody else waits for slots.
+        self._plenty = not self._limit.scarce
 
     def __repr__(self) -> str:
         counts = " ".join(f"{name}={count}" for name, count in self.counts().items())
@@ -111,7 +106,7 @@ class Pool(Generic[C]):
     @property
     def _room_to_come(self) -> int:
         """Free slots, when all that closes is gone."""
-        return self._limit - self._size + len(self._closing)
+        return self._limit.now - self._size + len(self._closing)
 
     # -- jobs come
 
@@ -150,13 +145,14 @@ class Pool(Generic[C]):
 
     @property
     def _may_connect(self) -> bool:
-        return self._size < self._limit and len(self._connecting) < self._bounds.max_connecting
+        few = len(self._connecting) < self._bounds.max_connecting
+        return few and self._size < self._limit.now
 
     def _enqueue(self, waiter: Waiter[C]) -> None:
         insort(self._waiting, waiter, key=lambda other: other.number)
         delay = max(0.0, waiter.until - self._clock.seconds())
         waiter.timer = self._clock.callLater(delay, self._waited_enough, waiter)
-        if waiter.fresh and self._idle and self._size >= self._limit:
+        if waiter.fresh and self._idle and self._size >= self._limit.now:
             # All slots are taken, some by connections that this job may not have.
             self._retire_oldest()
         self._tell()
@@ -227,7 +223,8 @@ class Pool(Generic[C]):
             if not waiter.served:
                 waiter.result.errback(ConnectFailed(Event.FAULT, failure.getErrorMessage()))
         elif error.full and (self._busy or self._idle):
-            self._lower_ceiling()
+            self._limit.lower(len(self._busy) + len(self._idle))
+            self.log.info("{pool}: the server takes no more connections", pool=self)
             if not waiter.served:
                 # Nothing lies idle that it would take: it would have it by now.
                 self._enqueue(waiter)
@@ -238,37 +235,20 @@ class Pool(Generic[C]):
         self._serve()
         self._forget_if_empty()
 
-    def _lower_ceiling(self) -> None:
-        self._ceiling = max(1, len(self._busy) + len(self._idle))
-        self._set_limit()
-        self._ceiling_ends.arm(FULL_FOR)
-        self.log.info("{pool}: the server takes no more connections", pool=self)
-
-    def _lift_ceiling(self) -> None:
-        self._ceiling = None
-        self._set_limit()
-        self._serve()
-
     # -- slots
-
-    def _set_limit(self) -> None:
-        limit = self._slots.limit
-        self._limit = limit if self._ceiling is None else min(limit, self._ceiling)
-        self._too_many = self._slots_wanted_back > 0
 
     @property
     def _slots_wanted_back(self) -> int:
         """How many connections are to end because the share has become smaller."""
-        return self._size - len(self._closing) - self._slots.limit
+        return self._size - len(self._closing) - self._limit.share
 
     def _resized(self) -> None:
         """The share has changed."""
-        self._set_limit()
         while self._idle and self._slots_wanted_back > 0:
             self._retire_oldest()
-        if self._plenty and self._slots.scarce:
+        if self._plenty and self._limit.scarce:
             self._hurry()
-        self._plenty = not self._slots.scarce
+        self._plenty = not self._limit.scarce
         self._serve()
 
     def _hurry(self) -> None:
@@ -278,17 +258,8 @@ class Pool(Generic[C]):
         self._expire()
 
     def _tell(self) -> None:
-        """Say what is used, and what is lacking because the share is too small.
-
-        What is not needed may go back at once.
-        """
-        lacking = len(self._waiting)
-        if self._ceiling is not None:
-            lacking = max(0, min(lacking, self._ceiling - self._size))
-        # Those that wait because enough connect at once have their slots.
-        room = max(0, min(lacking, self._limit - self._size))
-        self._slots.tell(self._size + room, lacking - room, self._bounds.max_connections)
-        self._set_limit()
+        """Say what is used and who waits. What is not needed may go back at once."""
+        self._limit.tell(self._size, len(self._waiting), self._bounds.max_connections)
 
     # -- connections report
 
@@ -326,10 +297,12 @@ class Pool(Generic[C]):
                 self._expiry.arm_until(due)
 
     def _has_served_its_time(self, connection: C, now: float) -> bool:
-        if self._too_many:
-            self._too_many = self._slots_wanted_back >= 0
+        limit = self._limit
+        if limit.reduced:
+            # This one is neither busy nor closing: it is one more.
+            limit.reduced = self._slots_wanted_back >= 0
         return (
-            self._too_many
+            limit.reduced
             or self._life is Life.ENDING
             or connection.is_worn(self._bounds, now)
             or connection in self._outdated
@@ -441,8 +414,5 @@ class Pool(Generic[C]):
     def _forget_if_empty(self) -> None:
         if not self._size and not self._waiting:
             self._expiry.stop()
-            self._ceiling_ends.stop()
-            self._ceiling = None
-            self._slots.release()
-            self._set_limit()
+            self._limit.release()
             self._emptied()

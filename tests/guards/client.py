@@ -356,8 +356,8 @@ GUARDS = [
     Guard(
         "tests.test_client_pool.AtOnceTests.test_burst",
         POOL,
-        "self._size < self._limit and len(self._connecting) < self._bounds.max_connecting",
-        "self._size < self._limit",
+        "return few and self._size < self._limit.now",
+        "return self._size < self._limit.now",
     ),
     Guard(
         "tests.test_client_pool.AtOnceTests.test_burst",
@@ -368,7 +368,7 @@ GUARDS = [
     Guard(
         "tests.test_client_pool.AtOnceTests.test_idle_ones_stay",
         POOL,
-        "if waiter.fresh and self._idle and self._size >= self._limit:",
+        "if waiter.fresh and self._idle and self._size >= self._limit.now:",
         "if waiter.fresh and self._idle:",
     ),
     Guard(

@@ -3,6 +3,7 @@
 from tests.guards import Guard
 
 POOL = "smtpforward/client/pool.py"
+LIMIT = "smtpforward/client/limit.py"
 SHARES = "smtpforward/workers/shares.py"
 LEASES = "smtpforward/workers/leases.py"
 PARENT = "smtpforward/workers/parent.py"
@@ -16,11 +17,11 @@ def _shares(test: str, file: str, before: str, after: str) -> Guard:
     return Guard(f"tests.test_workers_shares.{test}", file, before, after)
 
 
-TELL = "        self._slots.tell(self._size + room, lacking - room, self._bounds.max_connections)\n"
+TELL = "        self._slots.tell(used + room, lacking - room, bound)\n"
 
 GUARDS = [
     # The bound over all workers.
-    _shares("AnyInterleavingTests", POOL, TELL + "        self._set_limit()\n", TELL),
+    _shares("AnyInterleavingTests", LIMIT, TELL + "        self._set()\n", TELL),
     _shares("AnyInterleavingTests", SHARES, "while free > 0 and (", "while free >= 0 and ("),
     _shares(
         "CrossingTests.test_grant_to_a_forgotten_pool",
@@ -58,7 +59,7 @@ GUARDS = [
     Guard(
         "tests.test_client_pool.ShareTests.test_smaller_for_a_moment",
         POOL,
-        "            self._too_many = self._slots_wanted_back >= 0\n",
+        "            limit.reduced = self._slots_wanted_back >= 0\n",
         "            pass\n",
     ),
     # Lives.
