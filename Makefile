@@ -11,6 +11,9 @@ INSTALL := $(BIN)/python -m pip install -q --disable-pip-version-check \
 PRIME := $(BIN)/python -c "from twisted.plugin import IPlugin, getPlugins; list(getPlugins(IPlugin))"
 METADATA := setup.cfg pyproject.toml
 
+# The tests start hundreds of gateways: none of them compiles what another one has.
+unexport PYTHONDONTWRITEBYTECODE
+
 TRIAL := -m twisted.trial
 UNIT_TESTS = $(shell find tests -name 'test_*.py' -not -path 'tests/integration/*')
 TESTS ?= tests
