@@ -2,7 +2,8 @@
 
 With ``nodes`` it is the service of the parent, and each worker (``worker.py``) runs a ``Gateway``.
 Failure policy: settings that are wrong stop the start with exit code 78 and every problem on
-standard error, before anything listens; so does an address that cannot be listened on, with 1.
+standard error, before anything listens; so does an address that cannot be listened on, with 1 and
+a line that says which (``running/unstarted.py``).
 """
 
 import os
@@ -37,6 +38,7 @@ from smtpforward.reload import (
 )
 from smtpforward.running.inherited import MismatchError
 from smtpforward.running.supervised import Supervised
+from smtpforward.running.unstarted import say_in_a_line
 from smtpforward.version import version
 from smtpforward.workers.parent import KILL_TIME, Parent
 
@@ -89,6 +91,7 @@ def makeService(options: Options) -> IService:
         for problem in error.problems:
             print(problem, file=sys.stderr)
         sys.exit(EX_CONFIG)
+    say_in_a_line()
     make_monotonic(reactor)
     without_log_context(reactor)
     own = WriteThroughReactor(reactor)

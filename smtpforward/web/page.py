@@ -117,6 +117,10 @@ class QuietSite(Site):
 
     noisy = False
 
+    def logPrefix(self) -> str:
+        """See ILoggingContext."""
+        return "status page"
+
     def log(self, request: Any) -> None:
         """Not worth a line."""
 

@@ -370,6 +370,10 @@ class _Unused(Factory):
 
     noisy = False
 
+    def logPrefix(self) -> str:
+        """See ILoggingContext."""
+        return "the port of all workers"
+
 
 def _environment() -> dict[str, str]:
     """This process's own, and its module path: twistd has put more on it than Python would."""

@@ -80,7 +80,8 @@ class StartTests(WorkersCase):
             gateway = Gateway(self.folder(), files, port)
             self.stop_later(gateway.stop)
             self.assertNotEqual(0, await gateway.ended())
-        self.assertIn("in use", gateway.output())
+        self.assertIn(f"cannot listen on 127.0.0.1:{port}: ", gateway.output())
+        self.assertNotIn("Traceback", gateway.output())
         self.assertEqual({}, self.processes(gateway))
 
 
