@@ -428,7 +428,7 @@ class StatsTests(StoreCase):
         self.assertEqual((top["destination"], top["entries"]), ("example.org", 2))
         self.assertEqual(top["oldest"], document["oldest"])
         lines = await self.good("stats")
-        self.assertEqual(lines[:2], ["messages: 5, 480", "entries: 6"])
+        self.assertEqual(lines[:2], ["messages: 5, 480B", "entries: 6"])
         self.assertEqual(len(lines), 7 + 1 + 1 + 5)
         self.assertNotIn("DESTINATION", " ".join(await self.good("stats", "--top", "0")))
 

@@ -240,7 +240,7 @@ class StatsTextTests(SynchronousTestCase):
         self.assertEqual(
             list(as_text.stats(stats(), NOW)),
             [
-                "messages: 5, 12K",
+                "messages: 5, 12KB",
                 "entries: 10",
                 "  due now: 1",
                 "  deferred: 2",

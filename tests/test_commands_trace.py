@@ -9,10 +9,12 @@ from datetime import datetime
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from smtpforward.commands.colours import Colours
 from smtpforward.commands.trace.event import Told, story
 from smtpforward.commands.trace.files import logs
 from smtpforward.commands.trace.ids import id_in
 from smtpforward.commands.trace.reading import events
+from smtpforward.commands.trace.view import Story, lines
 from tests.test_commands_check import CommandCase
 
 NOON = datetime(2026, 11, 22, 12, 0, 0).timestamp()
@@ -132,6 +134,22 @@ class StoryTests(SynchronousTestCase):
         self.assertEqual(("c", 3), (received.facts["client"], received.facts["size"]))
         self.assertEqual(("forwarded", {"gateway", "log"}),
                          (forwarded.kind, set(forwarded.sources)))  # fmt: skip
+
+
+class ViewTests(SynchronousTestCase):
+    """``lines``."""
+
+    def attempt(self, reply: str) -> str:
+        """That of one attempt with a detail, as far as its answer goes."""
+        facts = {"to": ["a@b"], "status": "deferred", "relay": "h:25", "reply": reply}
+        told = Told(0.0, "attempt", "1F", {**facts, "detail": "h:25: refused"}, ("queue",))
+        first, _ = lines(Story("1F", ["1F"], [told], {}), Colours(False))
+        return first.partition(" by h:25 ")[2]
+
+    def test_detail(self) -> None:
+        """It follows the answer, unless that says it, as the queue has it."""
+        self.assertEqual("(451 later) [h:25: refused]", self.attempt("451 later"))
+        self.assertEqual("(451 later (h:25: refused))", self.attempt("451 later (h:25: refused)"))
 
 
 class FilesTests(CommandCase):

@@ -53,7 +53,7 @@ class StatusTests(CommandProcessCase):
         self.assertRegex(
             lines[0], r"^gateway\.example\.com  ready  smtpforward .*, one process, up "
         )
-        self.assertIn("mail           1 sent, 0 queued, 1 deferred, 2 bounced; 21 taken", lines)
+        self.assertIn("mail           1 sent, 0 queued, 1 deferred, 2 bounced; 21B taken", lines)
         self.assertIn("refused        bare_newline 1, relaying 1", lines)
         self.assertIn("logins failed  2", lines)
         backend = next(line for line in lines if line.startswith("127.0.0.1:"))

@@ -9,7 +9,13 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from attrs import frozen
 
-from smtpforward.commands.queue.words import minute, octets, short_span, spoken_span
+from smtpforward.commands.queue.words import (
+    minute,
+    octets,
+    octets_in_words,
+    short_span,
+    spoken_span,
+)
 from smtpforward.envelope import Address
 from smtpforward.outbound.entry import Attempt, Listed, Shown, Stats
 from smtpforward.outbound.header import decoded, visible
@@ -164,7 +170,7 @@ def _attempt(attempt: Attempt, message: Shown) -> Iterator[str]:
 def stats(numbers: Stats, now: float) -> Iterator[str]:
     """The numbers, and a table of destinations."""
     entries = numbers.due + numbers.deferred + numbers.held + numbers.leased
-    yield f"messages: {numbers.messages}, {octets(numbers.octets)}"
+    yield f"messages: {numbers.messages}, {octets_in_words(numbers.octets)}"
     yield f"entries: {entries}"
     yield f"  due now: {numbers.due}"
     yield f"  deferred: {numbers.deferred}"

@@ -59,6 +59,11 @@ def octets(size: int) -> str:
     return f"{amount:.{int(amount < 9.95)}f}{'KMGT'[power - 1]}"
 
 
+def octets_in_words(size: int) -> str:
+    """A size where no heading says what it is: ``812B``, ``4.1KB``."""
+    return f"{octets(size)}B"
+
+
 def counted(number: int, one: str, many: str) -> str:
     """``1 entry``, ``2 entries``."""
     return f"{number} {one if number == 1 else many}"

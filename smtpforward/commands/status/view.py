@@ -7,7 +7,7 @@ from attrs import frozen
 
 from smtpforward.commands.colours import BAD, DIM, GOOD, ODD, STRONG, Colours
 from smtpforward.commands.queue.as_text import cells, cut
-from smtpforward.commands.queue.words import counted, minute, octets, spoken_span
+from smtpforward.commands.queue.words import counted, minute, octets_in_words, spoken_span
 from smtpforward.record import printable
 
 Json = Mapping[str, Any]
@@ -70,7 +70,7 @@ def _numbers(status: Json) -> Iterator[tuple[str, str]]:
         f"{connections['open']} open, {connections['total']} in all"
         + (f"; turned away: {turned}" if turned else ""),
     )
-    yield "mail", f"{_by_status(status['transactions'])}; {octets(status['bytes'])} taken"
+    yield "mail", f"{_by_status(status['transactions'])}; {octets_in_words(status['bytes'])} taken"
     if status["queue"] is not None:
         yield "from the queue", f"{_by_status(status['deliveries'])} (recipients)"
     yield "last 30 min", _lately(status["history"])
@@ -119,7 +119,8 @@ def _queue(status: Json) -> list[list[Cell]]:
     if queue is None:
         return []
     entries = queue["entries"]
-    told = [f"{counted(queue['messages'], 'message', 'messages')}, {octets(queue['bytes'])}"]
+    messages = counted(queue["messages"], "message", "messages")
+    told = [f"{messages}, {octets_in_words(queue['bytes'])}"]
     if queue["oldest"] is not None:
         told.append(f"the oldest {spoken_span(queue['oldest'])}")
     told += [f"{entries[name]} {name}" for name in ("due", "deferred", "held", "leased")]

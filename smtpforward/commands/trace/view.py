@@ -103,7 +103,8 @@ def _ended(event: Told, colours: Colours) -> Iterator[str]:
         yield f"by {printable(str(facts['relay']))} "
     yield f"({printable(str(facts['reply']))})"
     detail = facts.get("detail") or facts.get("reason") or facts.get("rule")
-    if detail:
+    # What the queue has kept of an attempt's answer says it in itself.
+    if detail and str(detail) not in str(facts["reply"]):
         yield f" [{printable(str(detail))}]"
     if facts.get("client_gone"):
         yield " [the client went away]"
