@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from attrs import evolve
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from twisted.internet.defer import CancelledError, Deferred, fail
@@ -935,6 +936,18 @@ class EndTests(PoolCase):
         self.assertIn("shutting down", self.why(acquired).detail)
         self.assert_counts(closing=1)
 
+    def test_end_while_connecting_to_a_full_server(self) -> None:
+        """Its job does not wait for the others to be done, and nothing is opened for it."""
+        [connection] = self.busy()
+        acquired = self.acquire()
+        self.pool.end()
+        self.jobs.openings[-1].fail(full=True)
+        self.assertTrue(self.why(acquired).full)
+        self.pool.closing(connection)
+        self.gone(connection)
+        self.assert_counts()
+        self.assertEqual(len(self.jobs.openings), 2)
+
     def test_abort(self) -> None:
         """Everything closes at once, and every job hears of it."""
         first, second = self.busy(2)
@@ -949,6 +962,57 @@ class EndTests(PoolCase):
         self.gone(first, second)
         self.assert_counts()
         self.assertEqual(self.clock.getDelayedCalls(), [])
+
+
+class TurnTests(PoolCase):
+    """Jobs that end within their turn, as one does whose message is too large for the backend."""
+
+    def ends_at_once(self, served: list[int], number: int) -> None:
+        """One that gives its connection back as soon as it has it."""
+
+        def give_back(connection: FakeConnection) -> None:
+            served.append(number)
+            self.pool.idle(connection)
+
+        self.acquire().addCallback(give_back)
+
+    def test_many(self) -> None:
+        """More of them than the stack is deep are served, in order, and nothing is left over."""
+        connections = self.busy(3)
+        served: list[int] = []
+        for number in range(2000):
+            self.ends_at_once(served, number)
+        self.pool.idle(connections[0])
+        self.assertEqual(served, list(range(2000)))
+        self.assert_counts(busy=2, idle=1)
+
+    def test_many_hopeful(self) -> None:
+        """So it is where their own connections still open."""
+        self.pool.adjust(evolve(BOUNDS, max_connections=500, max_connecting=400))
+        [connection] = self.busy()
+        served: list[int] = []
+        for number in range(400):
+            self.ends_at_once(served, number)
+        self.pool.idle(connection)
+        self.assertEqual(served, list(range(400)))
+        self.assert_counts(connecting=400, idle=1)
+
+    def test_ends_itself(self) -> None:
+        """One that is lost after it was given back is given to nobody."""
+        connections = self.busy(3)
+        lost: list[FakeConnection] = []
+
+        def lose(connection: FakeConnection) -> None:
+            self.pool.idle(connection)
+            self.pool.gone(connection)
+            lost.append(connection)
+
+        self.acquire().addCallback(lose)
+        waiting = self.acquire()
+        self.pool.idle(connections[0])
+        self.assertEqual(lost, connections[:1])
+        self.assertNoResult(waiting)
+        self.assert_counts(busy=2, connecting=1)
 
 
 class PoolMachine(RuleBasedStateMachine):

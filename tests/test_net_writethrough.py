@@ -510,10 +510,32 @@ class ReadTests(SynchronousTestCase):
         """A read that was full is followed by a larger one, as long as they are long."""
         long, short = b"x" * LONG_READ, b"x" * 100
         transport = self.transport(short, long, long, short, short)
+        self.protocol.takes_much = True  # type: ignore[attr-defined]
         for _ in range(5):
             self.assertIsNone(transport.doRead())
         self.assertEqual(self.asked, [SHORT_READ, SHORT_READ, LONG_READ, LONG_READ, SHORT_READ])
         self.assertEqual(len(self.protocol.data), 300 + SHORT_READ + LONG_READ)
+
+    def test_commands(self) -> None:
+        """Where no message comes, no more is read than what may wait; nor may more answers."""
+        long = b"x" * LONG_READ
+        transport = self.transport(long, long, long)
+        self.protocol.takes_much = False  # type: ignore[attr-defined]
+        for _ in range(3):
+            self.assertIsNone(transport.doRead())
+        self.assertEqual(self.asked, [SHORT_READ] * 3)
+        self.assertEqual(transport.bufferSize, SHORT_READ)
+
+    def test_within_tls(self) -> None:
+        """It is the protocol within that knows."""
+        long = b"x" * LONG_READ
+        transport = self.transport(long, long)
+        within = Collector()
+        within.takes_much = True  # type: ignore[attr-defined]
+        self.protocol.wrappedProtocol = within  # type: ignore[attr-defined]
+        transport.doRead()
+        transport.doRead()
+        self.assertEqual(self.asked, [SHORT_READ, LONG_READ])
 
     def test_ends(self) -> None:
         """What is no data is what Twisted makes of it."""

@@ -405,6 +405,20 @@ class OrderTests(SynchronousTestCase):
         self.assertEqual(edge.transport.producerState, "producing")
         self.assertEqual(edge.codes(), [250] * (UNREAD_LIMIT // 6 + 3))
 
+    def test_takes_much(self) -> None:
+        """Message data may be read in large pieces, commands may not."""
+        edge = Edge(ScriptedSession())
+        edge.send(b"EHLO a\r\n", SENDER)
+        self.assertFalse(edge.protocol.takes_much)
+        edge.send(RECIPIENT + b"BDAT 2\r\na")
+        self.assertTrue(edge.protocol.takes_much)
+        edge.send(b"b")
+        self.assertFalse(edge.protocol.takes_much)
+        edge.send(b"RSET\r\n" + SENDER + RECIPIENT + b"DATA\r\n")
+        self.assertTrue(edge.protocol.takes_much)
+        edge.send(b".\r\n")
+        self.assertFalse(edge.protocol.takes_much)
+
     def test_paused_until_below_the_bound(self) -> None:
         """One answer among many waiting commands does not let more in."""
         session = LateSession()

@@ -72,6 +72,9 @@ class Pool(Generic[C]):
         self._outdated: set[C | Waiter[C]] = set()
         self._waiting: deque[Waiter[C]] = deque()
         self._numbers = itertools.count()
+        # Connections that came back within the turn of a job that they were just given to.
+        self._returned: deque[C] = deque()
+        self._in_turn = self._taking_turns = False
         self._expiry = Watch(clock, self._expire)
         slots = slots or OwnSlots(bounds.max_connections)
         self._limit = Limit(slots, clock, self._serve, self._resized)
@@ -222,7 +225,7 @@ class Pool(Generic[C]):
             self.log.failure("{pool}: connecting failed", failure, pool=self)
             if not waiter.served:
                 waiter.result.errback(ConnectFailed(Event.FAULT, failure.getErrorMessage()))
-        elif error.full and (self._busy or self._idle):
+        elif error.full and (self._busy or self._idle) and self._life is not Life.ENDING:
             self._limit.lower(len(self._busy) + len(self._idle))
             self.log.info("{pool}: the server takes no more connections", pool=self)
             if not waiter.served:
@@ -265,6 +268,9 @@ class Pool(Generic[C]):
 
     def idle(self, connection: C) -> None:
         """A connection has ended its transaction cleanly."""
+        if self._in_turn:
+            self._returned.append(connection)
+            return
         self._busy.discard(connection)
         now = self._clock.seconds()
         if self._has_served_its_time(connection, now):
@@ -274,7 +280,7 @@ class Pool(Generic[C]):
             waiter = next(iter(self._hopeful))
             del self._hopeful[waiter]
             self._busy.add(connection)
-            waiter.result.callback(connection)
+            self._hand_over(connection, waiter)
             return
         before = self._fresh_ones_first() if self._waiting else 0
         if before and before >= self._room_to_come:
@@ -286,7 +292,7 @@ class Pool(Generic[C]):
             self._busy.add(connection)
             if not self._waiting:
                 self._tell()
-            waiter.result.callback(connection)
+            self._hand_over(connection, waiter)
         elif self._life is Life.WINDING_DOWN:
             self._retire(connection)
         else:
@@ -295,6 +301,29 @@ class Pool(Generic[C]):
             expiry = self._expiry.due
             if expiry is None or due < expiry:
                 self._expiry.arm_until(due)
+
+    def _hand_over(self, connection: C, waiter: Waiter[C]) -> None:
+        """Give a connection to a job.
+
+        A job that no command has to be sent for ends within its turn, and gives it back. The next
+        one's turn comes when that one's is over: within it, a long queue would be deeper than the
+        stack.
+        """
+        self._in_turn = True
+        try:
+            waiter.result.callback(connection)
+        finally:
+            self._in_turn = False
+        if self._taking_turns:
+            return
+        self._taking_turns = True
+        try:
+            while self._returned:
+                returned = self._returned.popleft()
+                if returned in self._busy:  # It may have ended since.
+                    self.idle(returned)
+        finally:
+            self._taking_turns = False
 
     def _has_served_its_time(self, connection: C, now: float) -> bool:
         limit = self._limit

@@ -182,9 +182,14 @@ class _AtOnce:
 
 
 class WriteThroughServer(WriteThrough, tcp.Server):
-    """An accepted connection. One that has more than was read at once is read in larger pieces."""
+    """An accepted connection.
 
-    bufferSize = SHORT_READ  # noqa: N815 -- Twisted's name
+    One that has more than was read at once is read in larger pieces, while its protocol has a true
+    ``takes_much``: what comes then need not wait in memory. Twisted's own bound of a read stays as
+    it is: a producer is paused when more than that waits to be sent.
+    """
+
+    _read_most = SHORT_READ
 
     def __init__(
         self,
@@ -227,16 +232,21 @@ class WriteThroughServer(WriteThrough, tcp.Server):
     def doRead(self) -> Any:
         """See IReadDescriptor."""
         try:
-            data = self.socket.recv(self.bufferSize)
+            data = self.socket.recv(self._read_most)
         except BlockingIOError:
             return None
         except OSError:
             return CONNECTION_LOST
         if not data:
             return CONNECTION_DONE
-        self.bufferSize = LONG_READ if len(data) >= SHORT_READ else SHORT_READ
         self.protocol.dataReceived(data)
+        long = len(data) >= SHORT_READ and self._takes_much()
+        self._read_most = LONG_READ if long else SHORT_READ
         return None
+
+    def _takes_much(self) -> bool:
+        protocol = getattr(self.protocol, "wrappedProtocol", self.protocol)
+        return bool(getattr(protocol, "takes_much", False))
 
 
 class WriteThroughClient(WriteThrough, tcp.Client):

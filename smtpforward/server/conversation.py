@@ -11,6 +11,7 @@ in the clear is left. Clear bytes in place of a handshake end the connection.
 Failure policy: whatever fails unforeseen is ``451 4.3.0`` with its traceback in the log; a client
 that breaks the rules of line ends is answered and cut off. Memory is bounded by one line, 64 KiB
 of unread commands and 64 KiB of answers: while the client does not read them nothing is answered.
+One read may bring more commands than that: 64 KiB, and 512 KiB behind the end of a long message.
 """
 
 from collections.abc import Callable
@@ -225,6 +226,11 @@ class Conversation(Hearing, smtp.ESMTP):
         closing(self.transport)
 
     # -- reading
+
+    @property
+    def takes_much(self) -> bool:
+        """Whether it is a message that comes: what is more than a command may be read at once."""
+        return self.phase is Phase.DATA or self.phase is Phase.CHUNK
 
     def dataReceived(self, data: bytes) -> None:
         if self.phase is Phase.DATA:
