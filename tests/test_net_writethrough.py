@@ -526,6 +526,16 @@ class ReadTests(SynchronousTestCase):
         self.assertEqual(self.asked, [SHORT_READ] * 3)
         self.assertEqual(transport.bufferSize, SHORT_READ)
 
+    def test_lost_meanwhile(self) -> None:
+        """A connection that its protocol loses at once is no fault."""
+        transport = self.transport(b"x" * SHORT_READ)
+
+        def lose(data: bytes) -> None:
+            del transport.protocol
+
+        self.protocol.dataReceived = lose  # type: ignore[method-assign]
+        self.assertIsNone(transport.doRead())
+
     def test_within_tls(self) -> None:
         """It is the protocol within that knows."""
         long = b"x" * LONG_READ

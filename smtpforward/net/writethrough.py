@@ -239,14 +239,18 @@ class WriteThroughServer(WriteThrough, tcp.Server):
             return CONNECTION_LOST
         if not data:
             return CONNECTION_DONE
-        self.protocol.dataReceived(data)
-        long = len(data) >= SHORT_READ and self._takes_much()
+        # Who has lost its connection afterwards has no protocol any more.
+        protocol = self.protocol
+        protocol.dataReceived(data)
+        long = len(data) >= SHORT_READ and _takes_much(protocol)
         self._read_most = LONG_READ if long else SHORT_READ
         return None
 
-    def _takes_much(self) -> bool:
-        protocol = getattr(self.protocol, "wrappedProtocol", self.protocol)
-        return bool(getattr(protocol, "takes_much", False))
+
+def _takes_much(protocol: Any) -> bool:
+    """As it says itself, or the protocol within TLS does."""
+    protocol = getattr(protocol, "wrappedProtocol", protocol)
+    return bool(getattr(protocol, "takes_much", False))
 
 
 class WriteThroughClient(WriteThrough, tcp.Client):

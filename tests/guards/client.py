@@ -82,7 +82,7 @@ GUARDS = [
     Guard(
         "tests.test_net_writethrough.ReadTests.test_commands",
         "smtpforward/net/writethrough.py",
-        "len(data) >= SHORT_READ and self._takes_much()",
+        "len(data) >= SHORT_READ and _takes_much(protocol)",
         "len(data) >= SHORT_READ",
     ),
     Guard(
