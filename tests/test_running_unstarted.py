@@ -54,6 +54,8 @@ class WordsTests(SynchronousTestCase):
             "cannot listen on /run/x: Cannot acquire lock; another program listens there",
             words(held),
         )
+        barred = CannotListenError(None, b"/run/x", PermissionError(13, "Permission denied"))
+        self.assertEqual("cannot listen on /run/x: Permission denied", words(barred))
 
 
 class LineTests(SynchronousTestCase):

@@ -1,7 +1,7 @@
 """What is said where the gateway cannot start because an address is not to be had: one line.
 
 twistd lets the error of a service end the process, and Python then prints all the calls that led to
-it, of which none is the gateway's. A daemon's parent is told by twistd itself.
+it, forty lines. A daemon's parent is told by twistd itself.
 """
 
 import errno
@@ -35,8 +35,14 @@ def words(error: CannotListenError) -> str:
     text, why = f"cannot listen on {_place(error)}", error.socketError
     if not isinstance(why, OSError):  # Twisted's, where the lock beside a path is held
         return f"{text}: {why}; {REMEDIES[errno.EADDRINUSE]}"
-    remedy = REMEDIES.get(why.errno or 0)
+    remedy = _remedy(why, isinstance(error.port, bytes))
     return f"{text}: {why.strerror}; {remedy}" if remedy else f"{text}: {why.strerror}"
+
+
+def _remedy(why: OSError, path: bool) -> str | None:
+    if path and why.errno == errno.EACCES:
+        return None  # The folder bars it, not the number of a port.
+    return REMEDIES.get(why.errno or 0)
 
 
 def _place(error: CannotListenError) -> str:
